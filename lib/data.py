@@ -1,0 +1,240 @@
+"""The digits (MNIST, or the small set that scikit-learn embeds), pairs of them, and every random stream.
+
+Images are 14x14 with values in [0, 1]; a pair is two distinct digits, its target 1 where the first class is smaller
+than or equal to the second (original report, section 1.1).
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DATASETS = {"mnist": (1000, 1000), "digits": (500, 300)}  # default number of training and test pairs
+
+# SHA-256 of the four unpacked files: torchvision checks the downloaded archives and never what was unpacked from them.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer; torchvision itself would wait for ever
+EMBEDDED_TRAIN = 1100  # the first 1,100 of scikit-learn's 1,797 digits train, the other 697 test
+
+# Numbers in the seeds: written down once, never reused. No architecture, worker or stack is in a seed, so trial 17 of
+# two architectures sees the same pairs in the same order, and their difference is a paired one.
+PURPOSES = {"data": 0, "weights": 1, "order": 2}
+
+
+class DataError(RuntimeError):
+    """The digits cannot be had, or are not what they should be; the message says which file, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """A set of digits: `images` `[count, 14, 14]` float32 in [0, 1] and `classes` `[count]` int64 in 0-9."""
+
+    images: Tensor
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of digits, of one trial or (with a leading axis) of a stack of trials.
+
+    `images` `[(trials,) n, 2, 14, 14]`, `target` `[(trials,) n]` int64 (1 where first <= second) and `digits`
+    `[(trials,) n, 2]` int64, the two classes.
+    """
+
+    images: Tensor
+    target: Tensor
+    digits: Tensor
+
+
+def generator(seed: int, trial: int, purpose: str, layer: str = "") -> np.random.Generator:
+    """Return the random stream of one purpose ("data", "weights", "order") of one trial; weights have one per layer."""
+    return np.random.default_rng(np.random.SeedSequence([seed, trial, PURPOSES[purpose], *layer.encode()]))
+
+
+def draw_pairs(digits: Digits, n: int, rng: np.random.Generator) -> Pairs:
+    """Draw `n` pairs of distinct digits; no digit is used twice.
+
+    Returns images `[n, 2, 14, 14]`, target `[n]` and the classes `[n, 2]`. The first pairs of a larger draw are the
+    smaller draw.
+
+    Raises ValueError when the set has fewer than `2 * n` digits.
+    """
+    count = len(digits.classes)
+    if 2 * n > count:
+        raise ValueError(
+            f"{n} pairs need {2 * n} distinct digits, and this set has {count}: at most {count // 2} pairs"
+        )
+    chosen = torch.from_numpy(rng.permutation(count)[: 2 * n].reshape(n, 2))
+    classes = digits.classes[chosen]
+    return Pairs(digits.images[chosen], (classes[:, 0] <= classes[:, 1]).long(), classes)
+
+
+def normalise(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
+    """Shift and scale both sets of one trial by the mean and SD of all pixels of its *training* images."""
+    pixels = train.images.double()
+    mean, sd = pixels.mean(), pixels.std(correction=0)
+    if sd == 0:
+        raise DataError("all training images are one flat grey: they cannot be normalised")
+    train, test = (Pairs(((p.images.double() - mean) / sd).float(), p.target, p.digits) for p in (train, test))
+    return train, test
+
+
+def draw_trial(dataset: str, train_pairs: int, test_pairs: int, seed: int, trial: int) -> tuple[Pairs, Pairs]:
+    """Draw the training and test pairs of one trial, not yet normalised: training digits train, test digits test."""
+    rng = generator(seed, trial, "data")
+    train, test = load(dataset)
+    return draw_pairs(train, train_pairs, rng), draw_pairs(test, test_pairs, rng)
+
+
+def fingerprint(*sets: Pairs) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the drawn pairs: two results may be paired where it is equal."""
+    digest = hashlib.sha256()
+    for pairs in sets:
+        digest.update(pairs.images.numpy().astype("<f4").tobytes())
+        digest.update(pairs.digits.numpy().astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def stack(trials: list[Pairs]) -> Pairs:
+    """Put the pairs of several trials side by side: a leading axis `[trials, n, ...]`."""
+    return Pairs(*(torch.stack([getattr(t, name) for t in trials]) for name in ("images", "target", "digits")))
+
+
+@cache
+def load(dataset: str) -> tuple[Digits, Digits]:
+    """Return the training and the test digits of `"mnist"` or `"digits"`.
+
+    Raises ValueError for another name and DataError when the files of MNIST are missing (and cannot be downloaded) or
+    damaged.
+    """
+    if dataset == "mnist":
+        return load_mnist(mnist_root())
+    if dataset == "digits":
+        return load_embedded()
+    raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(map(repr, DATASETS))}")
+
+
+def mnist_root() -> Path:
+    """Return the folder that holds `MNIST/raw/`: the environment variable `MNIST_ROOT`, or a cache of this user."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MNIST_ROOT") or Path(cache_home) / "pairs-of-digits")
+
+
+def load_mnist(root: Path) -> tuple[Digits, Digits]:
+    """Read MNIST below `root`, downloading it when a file is missing; every file is checked against its SHA-256.
+
+    Images are average-pooled from 28x28 to 14x14, the course's size. Raises DataError.
+    """
+    from torchvision.datasets import mnist
+
+    raw = root / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in MNIST_FILES):
+        download_mnist(root)
+    for name, expected in MNIST_FILES.items():
+        found = hashlib.sha256((raw / name).read_bytes()).hexdigest()
+        if found != expected:
+            swapped = next((other for other, digest in MNIST_FILES.items() if digest == found), None)
+            why = f"holds what belongs into {swapped}" if swapped else f"is damaged (its SHA-256 is {found})"
+            raise DataError(
+                f"{raw / name} {why}, expected SHA-256 {expected}: remove the file to have it downloaded again"
+            )
+    # torchvision's readers on the four checked files, and not its MNIST class, which prefers a `processed` folder if
+    # one is there.
+    sets = []
+    for part in ("train", "t10k"):
+        images = mnist.read_image_file(str(raw / f"{part}-images-idx3-ubyte"))
+        classes = mnist.read_label_file(str(raw / f"{part}-labels-idx1-ubyte"))
+        sums = images.view(-1, 14, 2, 14, 2).sum((2, 4))  # integers: exact on every machine
+        sets.append(Digits((sums.double() / (4 * 255)).float(), classes))
+    return sets[0], sets[1]
+
+
+def mnist_available() -> bool:
+    """Say whether MNIST can be loaded here (for the report's pictures, which fall back to the embedded digits)."""
+    try:
+        load("mnist")
+    except DataError:
+        return False
+    return True
+
+
+def download_mnist(root: Path) -> None:
+    """Let torchvision download MNIST into a temporary folder, then move the missing files into place.
+
+    An interrupted download leaves nothing behind that looks whole. Raises DataError saying what to put where.
+    """
+    from torchvision.datasets import MNIST
+
+    raw = root / "MNIST" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root) as fresh, socket_timeout(DOWNLOAD_TIMEOUT):
+            MNIST(fresh, download=True)
+            for name in MNIST_FILES:
+                if not (raw / name).is_file():
+                    shutil.move(Path(fresh, "MNIST", "raw", name), raw / name)
+    except Exception as error:  # torchvision raises RuntimeError, OSError, http and zlib errors, by the kind of mirror
+        files = "\n".join(f"  {digest}  {name}" for name, digest in MNIST_FILES.items())
+        raise DataError(
+            f"MNIST is not in {raw} and could not be downloaded ({type(error).__name__}: {error}). "
+            "Put these four files there (SHA-256, name), or set MNIST_ROOT to a folder that has them in MNIST/raw/, "
+            f"or use the data set 'digits':\n{files}"
+        ) from error
+
+
+@contextmanager
+def socket_timeout(seconds: float):
+    """Give every new connection a timeout, for libraries that set none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def load_embedded() -> tuple[Digits, Digits]:
+    """Return scikit-learn's 1,797 digits, 8x8, brought to 14x14 by bilinear interpolation; no network is needed.
+
+    A fixed split: the first 1,100 train, the other 697 test.
+    """
+    from sklearn.datasets import load_digits
+
+    small = load_digits()
+    weights = bilinear_weights(8, 14)
+    images = (
+        weights @ small.images.astype(np.int64) @ weights.T
+    )  # integers, so exact; a weight of 1 is 14, a white pixel 16
+    images = torch.from_numpy((images / (14 * 14 * 16)).astype(np.float32))
+    classes = torch.from_numpy(small.target.astype(np.int64))
+    return (
+        Digits(images[:EMBEDDED_TRAIN], classes[:EMBEDDED_TRAIN]),
+        Digits(images[EMBEDDED_TRAIN:], classes[EMBEDDED_TRAIN:]),
+    )
+
+
+def bilinear_weights(old: int, new: int) -> np.ndarray:
+    """Return `[new, old]` integers: bilinear interpolation (centres aligned, edges clamped) in units of `1 / new`.
+
+    Pixel i of the new image lies at (i + 1/2) * old / new - 1/2 of the old one; for 8 to 14 that is a multiple of 1/14.
+    """
+    place = np.clip(((2 * np.arange(new) + 1) * old - new) // 2, 0, (old - 1) * new)  # in units of 1 / new
+    left = np.minimum(place // new, old - 2)
+    weights = np.zeros((new, old), dtype=np.int64)
+    weights[np.arange(new), left] = (left + 1) * new - place
+    weights[np.arange(new), left + 1] = place - left * new
+    return weights

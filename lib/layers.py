@@ -1,0 +1,166 @@
+"""Layers that hold many trials side by side: trial t reads and writes only its own slice.
+
+Public tensors are `[trials, batch, ...]` and every parameter has `trials` as its first axis; how the trials lie in
+memory inside a layer is that layer's affair. The idea is PyTorch's model ensembling, written with grouped and batched
+operations.
+"""
+
+import os
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib import fused
+
+IMPLEMENTATIONS = ("auto", "fused", "torch")
+
+
+class Choice(NamedTuple):
+    """Which implementation of the hot block runs, and why."""
+
+    implementation: str
+    why: str
+
+
+def choose_implementation(blocks: "list[ConvBlock]", dtype: torch.dtype, device: str = "cpu", wish: str = "") -> Choice:
+    """Choose how the convolution blocks of a network are computed: `fused` (compiled, CPU, float32) or `torch`.
+
+    `wish`, or the environment variable `LIB_IMPLEMENTATION`, forces one of them; "auto" takes `fused` where it works.
+
+    Raises ValueError for another wish, or when `fused` is asked for and cannot run.
+    """
+    wish = wish or os.environ.get("LIB_IMPLEMENTATION", "auto")
+    if wish not in IMPLEMENTATIONS:
+        raise ValueError(f"implementation is {wish!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
+    if wish == "torch":
+        return Choice("torch", "asked for")
+    if device != "cpu":
+        works, why = False, f"the compiled block runs on the CPU, not on {device!r}"
+    elif dtype != torch.float32:
+        works, why = False, f"the compiled block computes in float32, not in {dtype}"
+    elif not all(fused.covers(block.in_channels, block.out_channels, block.size) for block in blocks):
+        works, why = False, "the compiled block does not cover these channels and image sizes"
+    else:
+        works, why = fused.available()
+    if wish == "fused" and not works:
+        raise ValueError(f"implementation is 'fused', which cannot run here: {why}")
+    return Choice("fused" if works else "torch", why)
+
+
+class ConvBlock(nn.Module):
+    """3x3 convolution, batch normalisation, 2x2 max pooling, ReLU, for `trials` independent networks.
+
+    Maps `[trials, batch, digits, in_channels, size, size]` to `[trials, batch, digits, out_channels, q, q]` with
+    q = (size - 2) // 2. The digits of a pair pass *one after the other* (original report, section 1.2): each has batch
+    statistics of its own, and each updates the running statistics in turn. The convolution has no padding, and no bias,
+    which batch normalisation would cancel.
+    """
+
+    momentum, eps = 0.1, 1e-5  # as in torch.nn.BatchNorm2d
+
+    def __init__(self, trials: int, in_channels: int, out_channels: int, size: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.size = in_channels, out_channels, size
+        self.implementation = "torch"
+        self.weight = nn.Parameter(torch.zeros(trials, out_channels, in_channels, 3, 3))
+        self.gamma = nn.Parameter(torch.ones(trials, out_channels))
+        self.beta = nn.Parameter(torch.zeros(trials, out_channels))
+        self.register_buffer("running_mean", torch.zeros(trials, out_channels))
+        self.register_buffer("running_var", torch.ones(trials, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block by the chosen implementation; both compute the same up to rounding."""
+        if self.implementation == "fused" and x.shape[-2:] == (self.size, self.size):
+            return self.forward_fused(x)
+        return torch.stack([self.forward_torch(digit) for digit in x.unbind(2)], dim=2)
+
+    def forward_torch(self, x: Tensor) -> Tensor:
+        """One digit, `[trials, batch, channels, H, W]`, by PyTorch's grouped convolution, one group per trial."""
+        trials = len(self.weight)
+        x = x.transpose(0, 1).flatten(1, 2)  # -> [batch, trials * channels, H, W]
+        if x.dtype == torch.float32:
+            x = x.contiguous(memory_format=torch.channels_last)  # twice as fast for grouped convolutions on a CPU
+        x = F.conv2d(x, self.weight.flatten(0, 1), groups=trials)
+        mean, var = self.running_mean.flatten(), self.running_var.flatten()  # views: updated in place
+        x = F.batch_norm(
+            x, mean, var, self.gamma.flatten(), self.beta.flatten(), self.training, self.momentum, self.eps
+        )
+        x = F.relu(F.max_pool2d(x, 2))
+        return x.unflatten(1, (trials, -1)).transpose(0, 1)
+
+    def forward_fused(self, x: Tensor) -> Tensor:
+        """All digits at once by the compiled block, channels last inside: `[trials, digits, batch, H, W, channels]`."""
+        x = x.permute(0, 2, 1, 4, 5, 3).contiguous()
+        if self.training:
+            y, mean, var = fused.block(x, self.weight, self.gamma, self.beta, self.eps)
+            n = x.shape[2] * (x.shape[3] - 2) * (x.shape[4] - 2)
+            for digit in range(x.shape[1]):
+                self.running_mean.lerp_(mean[:, digit], self.momentum)
+                self.running_var.lerp_(var[:, digit] * (n / (n - 1)), self.momentum)  # unbiased, as in BatchNorm2d
+        else:
+            y = fused.block_test(x, self.weight, self.gamma, self.beta, self.running_mean, self.running_var, self.eps)
+        return y.permute(0, 2, 1, 5, 3, 4)
+
+    def extra_repr(self) -> str:
+        """Show the channels where `print(network)` shows the block."""
+        return f"{self.in_channels}, {self.out_channels}, kernel_size=3, implementation={self.implementation}"
+
+
+class Flatten(nn.Module):
+    """Maps `[trials, batch, *shape]` to `[trials, batch, features]`; it knows the map's shape, for `convolutionize`."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Flatten, refusing maps of another shape in PyTorch's words."""
+        return x.flatten(2)
+
+    def extra_repr(self) -> str:
+        """Show the shape where `print(network)` shows the layer."""
+        return f"{self.shape}"
+
+
+class Linear(nn.Module):
+    """`trials` independent linear layers: `[trials, batch, in_features]` to `[trials, batch, out_features]`."""
+
+    def __init__(self, trials: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(trials, out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(trials, out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply each trial's features by its own matrix."""
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+    def extra_repr(self) -> str:
+        """Show the sizes where `print(network)` shows the layer."""
+        return f"{self.weight.shape[2]}, {self.weight.shape[1]}"
+
+
+class Conv2d(nn.Module):
+    """`trials` independent convolutions with bias: `[trials, batch, C, H, W]` to `[trials, batch, C', H', W']`.
+
+    Where the kernel covers the whole map, a convolution is a matrix product and is computed as one.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        """Take `weight` `[trials, C', C, k, k]` and `bias` `[trials, C']` as they are."""
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve each trial's maps with its own kernels."""
+        if x.shape[-3:] == self.weight.shape[-3:]:
+            return torch.baddbmm(self.bias[:, None], x.flatten(2), self.weight.flatten(2).mT)[..., None, None]
+        trials = len(self.weight)
+        x = x.transpose(0, 1).flatten(1, 2)  # -> [batch, trials * C, H, W]
+        x = F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), groups=trials)
+        return x.unflatten(1, (trials, -1)).transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        """Show the sizes where `print(network)` shows the layer."""
+        return f"{self.weight.shape[2]}, {self.weight.shape[1]}, kernel_size={self.weight.shape[3]}"

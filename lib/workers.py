@@ -1,0 +1,161 @@
+"""Many blocks at once: spawned one-thread processes (or any Executor), progress, and what happens when one dies."""
+
+import ctypes
+import functools
+import os
+import queue
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from lib import store
+from lib.experiment import Experiment
+from lib.training import seconds_per_trial_epoch, train
+
+Task = tuple[Experiment, range]
+GIVE_UP = 3  # rounds in which processes died and no block was finished
+
+tick: Callable[[int], object] | None = None  # how this process reports finished trial-epochs; set in `start_worker`
+
+
+class StudyError(RuntimeError):
+    """Some blocks could not be trained; the message names them and the first reason. All others are stored."""
+
+
+def train_all(
+    tasks: list[Task],
+    results: Path,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    **options: str,
+) -> None:
+    """Train and store every task, a stack of trials of an experiment; options as in `lib.training.train`.
+
+    A single task runs in this process. A process that dies takes its pool with it: the pool is rebuilt for what is
+    still missing. Ctrl-C keeps what is finished and leaves nothing running. Raises StudyError, after all other tasks
+    ended.
+    """
+    job = functools.partial(train_block, results=results, **options)
+    workers = min(workers or cores(), len(tasks))
+    with progress_bar(tasks, workers, progress, **options) as bar:
+        if executor is not None:
+            failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
+        elif len(tasks) == 1:
+            failed = {}
+            before = torch.get_num_threads()
+            start_worker(None)
+            globals()["tick"] = bar.update
+            try:
+                job(*tasks[0])
+            finally:
+                torch.set_num_threads(before)
+        else:
+            failed = train_in_processes(job, tasks, workers, bar)
+    if failed:
+        names = ", ".join(f"{e.name} trials {trials[0]} to {trials[-1]}" for e, trials in failed)
+        first = next(iter(failed.values()))
+        raise StudyError(f"{len(failed)} of {len(tasks)} blocks failed ({names}): {first}") from first
+
+
+def train_in_processes(job: Callable, tasks: list[Task], workers: int, bar: tqdm) -> dict[Task, BaseException]:
+    """Run the tasks on a pool of spawned processes, rebuilding it when one dies; return what failed for good."""
+    context, failed, idle_rounds = get_context("spawn"), {}, 0
+    while tasks:
+        ticks = context.Queue()
+        pool = ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(ticks,))
+        try:
+            errors = collect({pool.submit(job, *task): task for task in tasks}, bar, ticks)
+        except BaseException:  # Ctrl-C, or an error of ours: nothing goes on in the background
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        lost = {task: error for task, error in errors.items() if isinstance(error, BrokenExecutor)}
+        failed |= {task: error for task, error in errors.items() if task not in lost}
+        idle_rounds = idle_rounds + 1 if len(errors) == len(tasks) else 0
+        if idle_rounds == GIVE_UP:
+            return failed | lost
+        tasks = list(lost)
+    return failed
+
+
+def collect(futures: dict[Future, Task], bar: tqdm, ticks: object = None) -> dict[Task, BaseException]:
+    """Wait for all futures, moving the bar by what workers tick (else by finished tasks); return the errors."""
+    pending, errors = set(futures), {}
+    while pending:
+        done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            if error := future.exception():
+                errors[futures[future]] = error
+            elif ticks is None:
+                bar.update(size(futures[future]))
+        while ticks is not None:
+            try:
+                bar.update(ticks.get_nowait())
+            except queue.Empty:
+                break
+    return errors
+
+
+def train_block(experiment: Experiment, trials: range, results: Path, **options: str) -> None:
+    """Train one stack of trials and store it, block by block: the unit of work of any executor."""
+    on_epoch = functools.partial(tick, len(trials)) if tick else None
+    for record in train(experiment, trials, on_epoch=on_epoch, **options):
+        store.write(results, record)
+
+
+def start_worker(ticks: object) -> None:
+    """Set up a process that trains: how it reports, one thread, and an allocator that keeps its memory."""
+    if ticks is not None:  # a process of our own: Ctrl-C is the parent's affair, which then ends this process
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        globals()["tick"] = ticks.put
+    # One process per core, one thread each: faster than threads, which spin and collapse when another job shares the
+    # machine.
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        # glibc would give every large tensor back to the system and page it in again at the next step: keep memory
+        # instead (no mmap for allocations, never trim, grow by 64 MB).
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+        except OSError:  # musl
+            return
+        for parameter, value in ((-4, 0), (-1, -1), (-2, 64 << 20)):
+            libc.mallopt(parameter, value)
+
+
+def progress_bar(tasks: list[Task], workers: int, show: bool, **options: str) -> tqdm:
+    """Say how long the training will take about, and return a bar over trial-epochs with the time left."""
+    total = sum(map(size, tasks))
+    if show:
+        seconds = {e: seconds_per_trial_epoch(e, **options) for e in {e for e, _ in tasks}}
+        estimate = sum(seconds[task[0]] * size(task) for task in tasks) / workers
+        names = ", ".join(dict.fromkeys(e.name for e, _ in tasks))
+        trials = sum(len(trials) for _, trials in tasks)
+        print(f"training {trials} trials ({names}): about {duration(estimate)}, {workers} at a time", file=sys.stderr)
+    return tqdm(total=total, unit="trial-epoch", smoothing=0.05, mininterval=1, disable=not show, file=sys.stderr)
+
+
+def size(task: Task) -> int:
+    """Return the work of a task in trial-epochs."""
+    return task[0].epochs * len(task[1])
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, such as "40 s" or "1 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
