@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lib import data, store
-from lib.experiment import Experiment
+from lib.experiment import Experiment, one_of
+from lib.layers import IMPLEMENTATIONS
 from lib.training import BLOCK, ROOT, blocks
 from lib.workers import train_all
 
@@ -104,6 +105,7 @@ def run_study(
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers is {workers!r}; allowed: None (one per core) or a whole number of at least 1")
     results = Path(results)
+    one_of("implementation", implementation, ("", *IMPLEMENTATIONS))
     missing = [
         (experiment, stack)
         for experiment in dict.fromkeys(experiments)
@@ -123,22 +125,24 @@ def load(experiment: Experiment, trials: int = 150, results: Path = OWN) -> Anal
     """Return a stored result without training anything. Raises FileNotFoundError when trials are missing."""
     records = []
     for block in blocks(range(trials)):
-        path = store.find((PUBLISHED, results), experiment.configuration, block)
-        if path is None:
+        record = stored(experiment, block, results)
+        if record is None:
             raise FileNotFoundError(
                 f"no stored result of {experiment.name}, trials {block[0]} to {block[-1]} ({experiment.key})"
             )
-        records.append(store.read(path))
+        records.append(record)
     return Analysis(experiment, trials, tuple(records))
+
+
+def stored(experiment: Experiment, block: range, results: Path) -> dict | None:
+    """Return the stored record that covers a block, or None. Raises DamagedResultError."""
+    path = store.find((PUBLISHED, Path(results)), experiment.configuration, block)
+    return path and store.read(path)
 
 
 def missing_stacks(experiment: Experiment, trials: int, results: Path, device: str) -> list[range]:
     """Return the ranges of trials to train together: what the store lacks, aligned to the device's stacks."""
-    lacking = [
-        block
-        for block in blocks(range(trials))
-        if store.find((PUBLISHED, results), experiment.configuration, block) is None
-    ]
+    lacking = [block for block in blocks(range(trials)) if stored(experiment, block, results) is None]
     stacks: list[range] = []
     for block in lacking:
         size = STACK["cpu" if device == "cpu" else "cuda"]
@@ -147,3 +151,16 @@ def missing_stacks(experiment: Experiment, trials: int, results: Path, device: s
         else:
             stacks.append(block)
     return stacks
+
+
+def paired(a: Analysis, b: Analysis) -> np.ndarray:
+    """Return the differences in accuracy b - a, trial by trial, `[trials, epochs]` in percentage points.
+
+    Raises ValueError when the two cannot be paired: other numbers of trials or epochs, or a trial that saw other pairs.
+    """
+    if a.accuracy.shape != b.accuracy.shape:
+        raise ValueError(f"{a.name} has {a.accuracy.shape} (trials, epochs) and {b.name} {b.accuracy.shape}")
+    for trial, (data_a, data_b) in enumerate(zip(a.data, b.data, strict=True)):
+        if data_a != data_b:
+            raise ValueError(f"trial {trial} of {a.name} and of {b.name} saw different pairs ({data_a}, {data_b})")
+    return b.accuracy - a.accuracy

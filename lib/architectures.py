@@ -5,7 +5,9 @@ A fifth one is a class here and a line in `ARCHITECTURES`, or a class in any imp
 
 import importlib
 import inspect
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -161,6 +163,9 @@ class CAUX(Network):
 ARCHITECTURES: dict[str, type[Network]] = {"SN": SN, "WSN": WSN, "SAUX": SAUX, "CAUX": CAUX}
 
 
+sources: dict[Path, bytes] = {}  # of the architectures outside this file, as they were imported last
+
+
 def find(name: str) -> type[Network]:
     """Return the class of a registered architecture, or of one outside this file named `module:Class`.
 
@@ -173,6 +178,12 @@ def find(name: str) -> type[Network]:
         raise ValueError(f"architecture is {name!r}; allowed: {', '.join(ARCHITECTURES)}, or module:Class")
     try:
         found = getattr(importlib.import_module(module), attribute)
+        path = Path(inspect.getfile(found))
+        source = path.read_bytes()
+        if sources.setdefault(path, source) != source:  # edited while a notebook runs: the key names the new source
+            for each in dict.fromkeys((found.__module__, module)):
+                importlib.reload(sys.modules[each])
+            found, sources[path] = getattr(sys.modules[module], attribute), source
     except Exception as error:  # whatever the user's module raises while it is imported
         raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}") from error
     if not (inspect.isclass(found) and issubclass(found, Network)):
@@ -224,5 +235,8 @@ def build(
 ) -> Network:
     """Build an architecture for the given trials, with initial weights, in the mixed or fully convolutional form."""
     network = find(name)(shape).to(dtype)
+    for parameter, value in network.named_parameters():
+        if value.shape[:1] != (shape.trials,):  # a layer of torch.nn, say: its weights would be shared by all trials
+            raise ValueError(f"{parameter} of {name} is {list(value.shape)}; its first axis must be the trials")
     draw_weights(network, seed, trials)
     return convolutionize(network) if fully_convolutional else network

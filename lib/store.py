@@ -83,10 +83,7 @@ def write(root: Path, record: Mapping[str, object]) -> Path:
     path = block_path(root, record["configuration"], record["trials"])
     check(record, path)
     if path.exists():
-        stored = read(path)
-        if any(stored[name] != record[name] for name in FIELDS - {"provenance"}):
-            raise ConflictError(f"{path} holds other results for the same experiment and trials: it was left as it is")
-        return path
+        return keep(path, record)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
@@ -95,11 +92,24 @@ def write(root: Path, record: Mapping[str, object]) -> Path:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep colleagues from reading a shared store
-        Path(temporary).replace(path)
-    except BaseException:
+        try:
+            os.link(temporary, path)  # a rename would replace what another writer may have stored meanwhile
+        except FileExistsError:
+            return keep(path, record)
+        except OSError:  # a file system without hard links
+            Path(temporary).replace(path)
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
     sync_folder(path.parent)
+    sync_folder(path.parent.parent)
+    return path
+
+
+def keep(path: Path, record: Mapping[str, object]) -> Path:
+    """Leave a stored block as it is. Raises ConflictError when `record` has other results for it."""
+    stored = read(path)
+    if any(stored[name] != record[name] for name in FIELDS - {"provenance"}):
+        raise ConflictError(f"{path} holds other results for the same experiment and trials: it was left as it is")
     return path
 
 
@@ -129,7 +139,7 @@ def read(path: Path) -> dict:
         if serialise(record) != raw:  # the bytes themselves: a changed blank is damage too
             raise ValueError(f"its checksum {stored} does not fit its contents")
         check(record, Path(path))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:  # whatever a hand-made file provokes
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # a hand-made file can do any
         raise DamagedResultError(
             f"{path} cannot be trusted: {error}. Remove it to have these trials trained again, or restore it from git"
         ) from error
@@ -165,8 +175,10 @@ def check(record: Mapping[str, object], path: Path) -> None:
             raise ValueError(f"{name} is not given for each of the {len(trials)} trials")
     for correct, bits, table in zip(record["test_correct"], record["last_bits"], record["last_table"], strict=True):
         cells = [cell for row in table for cell in row]
+        if [len(row) for row in table] != [10] * 10 or not all(0 <= right <= total for right, total in cells):
+            raise ValueError("its table by digits is not 10 x 10 times (correct, total)")
         counts = {correct[-1], sum(bits_of(bits, n)), sum(right for right, total in cells)}
-        if len(counts) != 1 or len(cells) != 100 or sum(total for right, total in cells) != n:
+        if len(counts) != 1 or sum(total for right, total in cells) != n:
             raise ValueError("its counts of correct answers in the last epoch contradict each other")
 
 

@@ -166,7 +166,8 @@ class Teacher:
             history.auxiliary_test_loss.append(score.auxiliary_loss)
             history.auxiliary_test_correct.append(score.auxiliary_correct)
         history.last = score
-        for losses in (history.train_loss[-1], score.loss):
+        names = ("train_loss", "test_loss", "auxiliary_train_loss", "auxiliary_test_loss")
+        for losses in (values[-1] for name in names if (values := getattr(history, name))):
             if not losses.isfinite().all():
                 trial = int((~losses.isfinite()).nonzero()[0])
                 raise DivergedError(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lib import data, store
-from lib.architectures import build
+from lib.architectures import Network, build
 from lib.experiment import Experiment
 from lib.layers import Choice, ConvBlock, choose_implementation
 from lib.teacher import History, Teacher
@@ -30,6 +30,14 @@ def blocks(trials: range) -> list[range]:
     return [range(first, min(first + BLOCK, trials.stop)) for first in range(trials.start, trials.stop, BLOCK)]
 
 
+def make_network(experiment: Experiment, trials: range, dtype: torch.dtype = torch.float32) -> Network:
+    """Return the untrained stack of the given trials of an experiment, with their initial weights."""
+    form, shape = experiment.fully_convolutional, experiment.shape(len(trials))
+    return build(
+        experiment.architecture, shape, fully_convolutional=form, seed=experiment.seed, trials=trials, dtype=dtype
+    )
+
+
 def train(
     experiment: Experiment,
     trials: range,
@@ -41,17 +49,10 @@ def train(
 ) -> list[dict]:
     """Train a stack of trials and return a record for the store per block of 25. Raises lib.teacher.DivergedError."""
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-    e = experiment
+    e, configuration = experiment, experiment.configuration  # now: a source file may be edited while this trains
     drawn = [data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial) for trial in trials]
     sets = [data.normalise(*pairs) for pairs in drawn]
-    network = build(
-        e.architecture,
-        e.shape(len(trials)),
-        fully_convolutional=e.fully_convolutional,
-        seed=e.seed,
-        trials=trials,
-        dtype=dtype,
-    ).to(device)
+    network = make_network(e, trials, dtype).to(device)
     convolutions = [module for module in network.modules() if isinstance(module, ConvBlock)]
     choice = choose_implementation(convolutions, dtype, device, implementation)
     for block in convolutions:
@@ -76,7 +77,7 @@ def train(
     fingerprints = [data.fingerprint(*pairs) for pairs in drawn]
     return [
         {
-            **record(e, block, fingerprints, history, teacher.test_pairs.digits, offset=trials.start),
+            **record(configuration, block, fingerprints, history, teacher.test_pairs.digits, offset=trials.start),
             "provenance": {**origin, "seconds": round(seconds * len(block), 3)},
         }
         for block in blocks(trials)
@@ -84,13 +85,13 @@ def train(
 
 
 def record(
-    experiment: Experiment, trials: range, data: list[str], history: History, digits: torch.Tensor, offset: int
+    configuration: dict, trials: range, data: list[str], history: History, digits: torch.Tensor, offset: int
 ) -> dict[str, object]:
     """Return what the store keeps of `trials`, out of the history of a stack whose first trial is `offset`."""
     part = slice(trials.start - offset, trials.stop - offset)
     kept: dict[str, object] = {
         "schema": store.SCHEMA,
-        "configuration": experiment.configuration,
+        "configuration": configuration,
         "trials": list(trials),
         "data": data[part],
         "auxiliary_total": history.last.auxiliary_total,
@@ -125,7 +126,7 @@ def provenance(choice: Choice, device: str, dtype: torch.dtype, stack: int) -> d
         "device": torch.cuda.get_device_name(device) if device != "cpu" else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
         "implementation": choice.implementation,
-        "threads": 1,
+        "threads": torch.get_num_threads(),
         "stack": stack,
     }
 
@@ -164,6 +165,7 @@ def seconds_per_trial_epoch(experiment: Experiment, implementation: str = "", de
         test_pairs=pairs,
         batch_size=min(experiment.batch_size, 100),
         epochs=1,
+        learning_rate=1e-12,  # time is the same, and nothing can diverge
     )
     seconds = float("inf")
     for _ in range(2):  # the first time compiles and fills caches

@@ -21,7 +21,7 @@ from lib.training import seconds_per_trial_epoch, train
 Task = tuple[Experiment, range]
 GIVE_UP = 3  # rounds in which processes died and no block was finished
 
-tick: Callable[[int], object] | None = None  # how this process reports finished trial-epochs; set in `start_worker`
+tick: Callable[[int], object] | None = None  # how this process reports finished trial-epochs; set while it trains
 
 
 class StudyError(RuntimeError):
@@ -44,24 +44,33 @@ def train_all(
     """
     job = functools.partial(train_block, results=results, **options)
     workers = min(workers or cores(), len(tasks))
-    with progress_bar(tasks, workers, progress, **options) as bar:
-        if executor is not None:
-            failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
-        elif len(tasks) == 1:
-            failed = {}
-            before = torch.get_num_threads()
-            start_worker(None)
-            globals()["tick"] = bar.update
-            try:
-                job(*tasks[0])
-            finally:
-                torch.set_num_threads(before)
-        else:
-            failed = train_in_processes(job, tasks, workers, bar)
+    threads = torch.get_num_threads()
+    try:
+        with progress_bar(tasks, workers, progress, **options) as bar:
+            if executor is not None:
+                failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
+            elif len(tasks) == 1:
+                failed = train_here(job, tasks[0], bar)
+            else:
+                failed = train_in_processes(job, tasks, workers, bar)
+    finally:
+        torch.set_num_threads(threads)
     if failed:
         names = ", ".join(f"{e.name} trials {trials[0]} to {trials[-1]}" for e, trials in failed)
         first = next(iter(failed.values()))
         raise StudyError(f"{len(failed)} of {len(tasks)} blocks failed ({names}): {first}") from first
+
+
+def train_here(job: Callable, task: Task, bar: tqdm) -> dict[Task, Exception]:
+    """Run one task in this process; return it with its error if it failed."""
+    globals()["tick"] = bar.update
+    try:
+        job(*task)
+    except Exception as error:
+        return {task: error}
+    finally:
+        globals()["tick"] = None
+    return {}
 
 
 def train_in_processes(job: Callable, tasks: list[Task], workers: int, bar: tqdm) -> dict[Task, BaseException]:
@@ -107,16 +116,20 @@ def collect(futures: dict[Future, Task], bar: tqdm, ticks: object = None) -> dic
 
 def train_block(experiment: Experiment, trials: range, results: Path, **options: str) -> None:
     """Train one stack of trials and store it, block by block: the unit of work of any executor."""
+    set_up_process()
     on_epoch = functools.partial(tick, len(trials)) if tick else None
     for record in train(experiment, trials, on_epoch=on_epoch, **options):
         store.write(results, record)
 
 
 def start_worker(ticks: object) -> None:
-    """Set up a process that trains: how it reports, one thread, and an allocator that keeps its memory."""
-    if ticks is not None:  # a process of our own: Ctrl-C is the parent's affair, which then ends this process
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        globals()["tick"] = ticks.put
+    """Begin a process of our own pool: it reports to `ticks`, and leaves Ctrl-C to its parent, which then ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    globals()["tick"] = ticks.put
+
+
+def set_up_process() -> None:
+    """Give a process that trains, whoever started it, one thread and an allocator that keeps its memory."""
     # One process per core, one thread each: faster than threads, which spin and collapse when another job shares the
     # machine.
     torch.set_num_threads(1)

@@ -1,0 +1,169 @@
+"""The hot block of the networks, relu(maxpool2(batchnorm(conv3x3(x)))), compiled: many trials, channels last, CPU.
+
+The arithmetic is in `block.cpp`, which a C++ compiler turns into a library on first use (`build.py`). Without a
+compiler `available()` says so, and PyTorch's own operations do the same work, slower.
+"""
+
+import ctypes
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+from lib.fused.build import library
+
+__all__ = ["available", "block", "block_test", "covers"]
+
+SHAPES = {(1, 16, 14), (16, 32, 6)}  # input channels, output channels, size: the table at the end of block.cpp
+
+
+def covers(channels_in: int, channels_out: int, size: int) -> bool:
+    """Whether the block is compiled for this many channels and images of `size` x `size`."""
+    return (channels_in, channels_out, size) in SHAPES
+
+
+@cache
+def available() -> tuple[bool, str]:
+    """Whether the compiled block works here, and in one sentence how or why not. Compiles it if need be (seconds)."""
+    loaded, why = library()
+    if loaded is None:
+        return False, why
+    if not self_test():
+        return False, "the compiled block's results differ from PyTorch's on this machine"
+    return True, why
+
+
+def block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Training: normalise by the statistics of the batch, each digit of each trial by its own; differentiable.
+
+    `x` is `[trials, digits, batch, size, size, channels]`, `weight` `[trials, outputs, channels, 3, 3]`, `gamma` and
+    `beta` `[trials, outputs]`: one set of weights serves all digits of a trial. Returns y
+    `[trials, digits, batch, q, q, outputs]` with q = (size - 2) // 2 and, for the running statistics, the mean and the
+    (biased) variance of the convolution, `[trials, digits, outputs]`, through which no gradient passes. Nor does one
+    reach `x` in the first block (one channel), which reads data.
+
+    Raises TypeError for tensors that are not float32 on the CPU, ValueError for shapes that do not fit, for memory that
+    is not contiguous, and for a first block whose `x` requires a gradient.
+    """
+    check(x, weight, gamma=gamma, beta=beta)
+    if x.shape[-1] == 1 and x.requires_grad:
+        raise ValueError("x has one channel and requires a gradient, which the first block does not compute")
+    return Block.apply(x, weight, gamma, beta, eps)
+
+
+def block_test(
+    x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, eps: float
+) -> Tensor:
+    """Test: normalise by running statistics, `[trials, outputs]`; not differentiable.
+
+    Shapes and errors are those of `block`.
+    """
+    check(x, weight, gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
+    trials, digits, batch = x.shape[:3]
+    y = empty_output(x, weight)
+    others = pointers(x, weight, gamma, beta, running_mean, running_var)
+    functions().fused_test(*shape(x, weight), trials, digits * batch, *others, eps, y.data_ptr())
+    return y
+
+
+class Block(Function):
+    """The autograd rule of `block`."""
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute y, mean and variance; keep what the gradients need."""
+        sizes = [*shape(x, weight), *x.shape[:3]]
+        y = empty_output(x, weight)
+        mean = x.new_empty(*x.shape[:2], weight.shape[1])
+        var = torch.empty_like(mean)
+        kept = x.new_empty(len(x), functions().fused_saved(*sizes[:3], *sizes[4:]))
+        functions().fused_forward(*sizes, *pointers(x, weight, gamma, beta), eps, *pointers(y, mean, var, kept))
+        ctx.save_for_backward(x, weight, gamma, mean, var, y, kept)
+        ctx.eps, ctx.sizes = eps, sizes
+        ctx.mark_non_differentiable(mean, var)
+        return y, mean, var
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x (if it needs one), weight, gamma and beta."""
+        x, weight, gamma, mean, var, y, kept = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        dw, dgamma, dbeta = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(gamma)
+        functions().fused_backward(
+            *ctx.sizes,
+            *pointers(gradient, x, weight, gamma, mean, var),
+            ctx.eps,
+            *pointers(y, kept, dx, dw, dgamma, dbeta),
+        )
+        return dx, dw, dgamma, dbeta, None
+
+
+def functions() -> ctypes.CDLL:
+    """Return the library; raise RuntimeError with the reason where there is none."""
+    loaded, why = library()
+    if loaded is None:
+        raise RuntimeError(why)
+    return loaded
+
+
+def shape(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
+    """Channels, outputs and size: what selects the compiled block."""
+    return x.shape[-1], weight.shape[1], x.shape[-2]
+
+
+def empty_output(x: Tensor, weight: Tensor) -> Tensor:
+    """Memory for y."""
+    q = (x.shape[-2] - 2) // 2
+    return x.new_empty(*x.shape[:3], q, q, weight.shape[1])
+
+
+def pointers(*tensors: Tensor | None) -> list[int | None]:
+    """Where the tensors' floats are."""
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def check(x: Tensor, weight: Tensor, **per_output: Tensor) -> None:
+    """Refuse what the library, which sees only addresses, would misread."""
+    for name, tensor in {"x": x, "weight": weight, **per_output}.items():
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; the compiled block takes float32 on the CPU")
+        if not tensor.is_contiguous():
+            raise ValueError(f"{name}, of shape {list(tensor.shape)}, is not contiguous")
+    if x.ndim != 6 or x.shape[3] != x.shape[4]:
+        raise ValueError(f"x has shape {list(x.shape)}; allowed: [trials, digits, batch, size, size, channels]")
+    if weight.ndim != 5 or weight.shape[0] != x.shape[0] or weight.shape[2:] != (x.shape[5], 3, 3):
+        wanted = f"[{x.shape[0]}, outputs, {x.shape[5]}, 3, 3]"
+        raise ValueError(f"weight has shape {list(weight.shape)}; with this x it must have {wanted}")
+    if not covers(*shape(x, weight)):
+        raise ValueError(f"channels, outputs and size are {shape(x, weight)}; compiled: {sorted(SHAPES)}")
+    if 0 in x.shape:
+        raise ValueError(f"x has shape {list(x.shape)}, without any image")
+    for name, tensor in per_output.items():
+        if tensor.shape != weight.shape[:2]:
+            raise ValueError(f"{name} has shape {list(tensor.shape)}; it must have {list(weight.shape[:2])}")
+
+
+def self_test() -> bool:
+    """Compare with PyTorch once, on a few images: a miscompiled library must not decide a result."""
+    with torch.inference_mode(False), torch.enable_grad():
+        return all(agrees(*each) for each in sorted(SHAPES))
+
+
+def agrees(channels: int, outputs: int, size: int) -> bool:
+    """Whether y and the gradients of one compiled shape are PyTorch's, for one trial with one digit."""
+    random = torch.Generator().manual_seed(0)
+    shapes = (3, channels, size, size), (outputs, channels, 3, 3), (outputs,), (outputs,)
+    x, weight, gamma, beta = (torch.randn(s, generator=random, dtype=torch.float32, device="cpu") for s in shapes)
+    wanted = [tensor.requires_grad_() for tensor in (weight, gamma, beta, x)][: 3 if channels == 1 else 4]
+    torch_y = F.relu(F.max_pool2d(F.batch_norm(F.conv2d(x, weight), None, None, gamma, beta, training=True), 2))
+    last = x.permute(0, 2, 3, 1).contiguous()[None, None]
+    y, _, _ = Block.apply(last.detach() if channels == 1 else last, weight[None], gamma[None], beta[None], 1e-5)
+    pairs = [(y[0, 0].permute(0, 3, 1, 2), torch_y)]
+    pairs += zip(*(torch.autograd.grad(out.square().sum(), wanted) for out in (pairs[0][0], torch_y)), strict=True)
+    return all(bool((ours - theirs).abs().max() < 1e-3 * theirs.abs().max()) for ours, theirs in pairs)

@@ -1,0 +1,103 @@
+"""What the notebooks show: figures, tables and sentences that carry their label, caption and alternative text.
+
+JupyterLab shows each of them with its caption; `report.export` reads the label, the caption and the alternative text
+from the output's metadata, numbers them and resolves links such as `[the figure](#fig-6a)`.
+"""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+
+import matplotlib
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+LABEL = r"(fig|tbl)-[a-z0-9]+(-[a-z0-9]+)*"
+ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
+
+
+def show_figure(fig: Figure, *, label: str, caption: str, alt: str, number: str | None = None) -> None:
+    """Display a matplotlib figure as SVG, with its caption below it, and close it.
+
+    `label` starts with `fig-` and is what links point to. `caption` is Markdown, `alt` plain text that says what the
+    picture shows to whoever cannot see it. `number` is the figure's number in the original report ("6a"); without it
+    the report numbers the figure as a supplement (S1, S2, ...). Equal figures give equal bytes.
+
+    Raises ValueError for a label of another form and for an empty caption or alternative text.
+    """
+    report = {"id": _label(label, "fig"), "caption": _required("caption", caption), "alt": _required("alt", alt)}
+    if number is not None:
+        report["number"] = str(number)
+    svg = StringIO()
+    # The salt makes the ids inside the SVG the same each time; path: no font is needed where it is read.
+    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path"}):
+        undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
+        fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
+    plt.close(fig)
+    data = {"image/svg+xml": svg.getvalue(), "text/plain": f"Figure: {alt}"}
+    display(data, raw=True, metadata={"report": report})
+    _for_reading_here(f"**Figure {number}.** {caption}" if number is not None else f"**Figure.** {caption}")
+
+
+def show_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, label: str, caption: str, align: str | None = None
+) -> None:
+    """Display a table with its caption above it; the report numbers it.
+
+    `label` starts with `tbl-`. `align` has one of l, c, r per column; by default the first column is aligned to the
+    left and the others to the right. Cells are literal text; an `IPython.display.Markdown` cell is read as Markdown.
+
+    Raises ValueError for a label of another form, an empty caption, a row that is not as long as the header and an
+    `align` that does not fit.
+    """
+    report = {"id": _label(label, "tbl"), "caption": _required("caption", caption)}
+    align = "l" + "r" * (len(header) - 1) if align is None else align
+    if not header or len(align) != len(header) or set(align) - set(ALIGNMENTS):
+        raise ValueError(f"{label}: align is {align!r}; {len(header)} columns need one of l, c, r each")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ValueError(f"{label}: row {number} has {len(row)} cells, the header has {len(header)}")
+    lines = [[_cell(cell) for cell in line] for line in (header, *rows)]
+    lines.insert(1, [ALIGNMENTS[column] for column in align])
+    _for_reading_here(f"**Table.** {caption}")
+    display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)), metadata={"report": report})
+
+
+def say(text: str) -> None:
+    """Display Markdown prose with computed numbers in it; pass strings of unknown origin through `escape`."""
+    display(Markdown(text))
+
+
+def escape(text: object) -> str:
+    r"""Return `text` as one line of Markdown that reads literally: no markup, no HTML, no link, no formula.
+
+    >>> escape("a|b <i> $x$")
+    'a\\|b \\<i\\> \\$x\\$'
+    """
+    line = " ".join(str(text).split())
+    line = re.sub(r"([\\`*_{}\[\]<>#|~$@^&\"']|-(?=-)|\.(?=\.)|:(?=//))", r"\\\1", line)
+    return re.sub(r"^(\d*)([-+=.)])(?=[-=\s]|$)", r"\1\\\2", line)  # what would open a list or a rule
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, Markdown):
+        return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(cell.data).split()))
+    return escape(cell)
+
+
+def _for_reading_here(text: str) -> None:
+    """Display a caption for whoever reads the notebook itself; the report sets its own, numbered."""
+    display(Markdown(text), metadata={"report": {"notebook_only": True}})
+
+
+def _label(label: str, kind: str) -> str:
+    if not re.fullmatch(LABEL, label) or not label.startswith(kind):
+        raise ValueError(f"label is {label!r}; it should be {kind}- and lower-case letters, digits and single hyphens")
+    return label
+
+
+def _required(name: str, text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"{name} is empty; every figure and table needs one")
+    return text

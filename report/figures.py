@@ -1,0 +1,87 @@
+"""The report's figures: arrays and axes in, axes out. They compute nothing; their looks are in `report.style`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from report.statistics import Band
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One network's test accuracy per epoch, in percent: mean and SD over `n` trials, and the 95 % band of the mean."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    n: int
+    band: Band
+    colour: str
+    line: str = "-"
+
+
+def pairs(images: np.ndarray, target: Sequence[int], digits: np.ndarray) -> Figure:
+    """Show pairs of digits, a pair per column; `images` `[n, 2, 14, 14]`, `target` `[n]`, `digits` `[n, 2]`."""
+    n = len(target)
+    fig, axes = plt.subplots(2, n, figsize=(6.3, 6.3 / n * 2 + 0.45), squeeze=False)
+    for column in range(n):
+        for row in range(2):
+            ax = axes[row, column]
+            ax.imshow(images[column, row], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+            ax.spines[:].set(visible=True, color="0.8")
+        first, second = digits[column]
+        sign = "≤" if target[column] else ">"
+        axes[0, column].set_title(f"{first} {sign} {second}: {target[column]}", fontsize=9)
+    fig.tight_layout(pad=0.4)
+    return fig
+
+
+def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
+    """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean."""
+    for name, curve in curves.items():
+        epochs = np.arange(1, len(curve.mean) + 1)
+        if curve.n > 1:
+            ax.fill_between(epochs, curve.mean - curve.sd, curve.mean + curve.sd, color=curve.colour, alpha=0.15, lw=0)
+            ax.fill_between(epochs, curve.band.low, curve.band.high, color=curve.colour, alpha=0.35, lw=0)
+        ax.plot(epochs, curve.mean, curve.line, color=curve.colour, label=f"{name} (n = {curve.n})")
+    ax.axhline(chance, color="0.35", lw=0.8, ls=(0, (4, 3)))
+    ax.text(
+        0.99,
+        chance,
+        f"majority class {chance:.1f} %",
+        transform=ax.get_yaxis_transform(),
+        fontsize=7,
+        color="0.35",
+        ha="right",
+        va="top",
+    )
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, len(epochs)))
+    ax.legend(loc="upper left" if curve.mean[-1] > curve.mean[0] + 10 else "best")
+    return ax
+
+
+def difference(ax: Axes, band: Band, label: str, colour: str = "0.25") -> Axes:
+    """Mean paired difference per epoch in points, and its simultaneous 95 % band (dotted where too sparse)."""
+    epochs = np.arange(1, len(band.centre) + 1)
+    ax.axhline(0, color="0.35", lw=0.8)
+    ax.fill_between(epochs, band.low, band.high, where=~band.sparse, color=colour, alpha=0.3, lw=0)
+    for edge in (band.low, band.high):
+        ax.plot(epochs, np.where(band.sparse, edge, np.nan), ":", color=colour, lw=0.8)
+    ax.plot(epochs, band.centre, color=colour)
+    ax.set(xlabel="epoch", ylabel=label, xlim=(1, len(epochs)))
+    return ax
+
+
+def comparison(curves: Mapping[str, Curve], difference_band: Band, difference_label: str, chance: float) -> Figure:
+    """Two networks: their accuracy above, their paired difference below, over the same epochs."""
+    fig, (above, below) = plt.subplots(2, 1, figsize=(6.3, 5.0), sharex=True, height_ratios=(2.2, 1))
+    accuracy(above, curves, chance).set_xlabel("")
+    difference(below, difference_band, difference_label)
+    fig.align_ylabels()
+    fig.tight_layout(pad=0.4)
+    return fig

@@ -1,0 +1,50 @@
+"""Where results come from, in sentences: the stored results' own account, and this rendering's versions."""
+
+import platform
+import time
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import torch
+
+from lib import Analysis
+from lib.training import code_version
+from lib.workers import duration
+from report.display import escape
+
+
+def of(results: Sequence[Analysis]) -> str:
+    """Say what trained these results: commits of lib, versions, processors, implementations, and how long it took."""
+    origins = [record["provenance"] for result in results for record in result.records]
+    blocks = [record for result in results for record in result.records]
+    trainings = sum(len(record["trials"]) for record in blocks)
+    seconds = sum(origin["seconds"] for origin in origins)
+
+    def values(name: str) -> str:
+        return escape(", ".join(sorted({str(origin[name]) for origin in origins})))
+
+    changed = " (some with uncommitted changes)" if any(origin["dirty"] for origin in origins) else ""
+    return (
+        f"The results on these pages are {trainings:,} trainings, stored in {len(blocks)} files whose checksums were "
+        f"verified when this page was made. They were computed by lib as of commit {values_short(origins)}{changed}, "
+        f"with Python {values('python')}, PyTorch {values('torch')} and NumPy {values('numpy')}, on {values('cpu')} "
+        f"({values('device')}), implementation {values('implementation')}, {values('threads')} thread per process, "
+        f"in stacks of {values('stack')} trials: {duration(seconds)} of one core in all, {seconds / trainings:.1f} s "
+        "per training on average."
+    )
+
+
+def values_short(origins: Sequence[dict]) -> str:
+    """Return the distinct commits, shortened."""
+    return escape(", ".join(sorted({origin["commit"][:10] for origin in origins})))
+
+
+def here() -> str:
+    """Return one line about this run of a notebook: versions, lib's commit, and the kernel's seconds of processor time."""
+    version = code_version()
+    changed = " and changes since" if version["dirty"] else ""
+    return (
+        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, "
+        f"matplotlib {matplotlib.__version__}, lib {version['commit'][:10]}{changed}, {time.process_time():.0f} s"
+    )

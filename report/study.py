@@ -1,0 +1,77 @@
+"""What the report is made of: the experiments, the comparisons of its figures, and who chose each setting."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from lib import Experiment
+from lib.architectures import ARCHITECTURES
+from lib.data import mnist_available
+
+TRIALS = 25
+READINGS = {"plain SGD": 0.0, "SGD with momentum 0.9": 0.9}  # momentum; the original names no optimizer
+
+EXPERIMENTS = [Experiment(architecture=name, momentum=m) for m in READINGS.values() for name in ARCHITECTURES]
+
+# The original's figure 6: number and the two networks.
+FIGURE_6 = {"6a": ("SN", "WSN"), "6b": ("WSN", "SAUX"), "6c": ("SAUX", "CAUX")}
+
+DIFFERING = ("architecture", "fully_convolutional", "one_hot_encoding")  # what the comparison notebook has twice
+
+# Who says so, and a remark; a test holds that no field of Experiment is missing.
+SOURCES = {
+    "architecture": ("the original", "section 1.2"),
+    "fully_convolutional": ("the original", "section 1.2: off unless said otherwise"),
+    "one_hot_encoding": ("the original", "section 1.2: on unless said otherwise"),
+    "sigmoid": ("the original", "section 1.2: output activation; ReLU inside"),
+    "channels": ("we", "two convolutions, 3 × 3, no padding"),
+    "hidden": ("the original", "section 1.2: 64, 64 and 32"),
+    "auxiliary_hidden": ("we", "one hidden layer"),
+    "auxiliary_weight": ("we", "the original: a fraction smaller than one"),
+    "dataset": ("the original", "section 1.1"),
+    "train_pairs": ("the assignment", ""),
+    "test_pairs": ("the assignment", ""),
+    "epochs": ("the original", "section 1.3"),
+    "batch_size": ("the original", "section 1.3"),
+    "optimizer": ("we", "the original calls the losses optimizers"),
+    "learning_rate": ("the original", "section 1.3"),
+    "momentum": ("we", "0.9 as a second reading"),
+    "seed": ("we", "root of all random streams"),
+}
+
+
+def hyperparameters(experiment: Experiment) -> list[tuple[str, str, str, str]]:
+    """Return a row (setting, value, who says so, remark) per field of an experiment."""
+    words = {True: "yes", False: "no"}
+    return [
+        (name, words.get(value, str(value)) if isinstance(value, bool) else str(value), *SOURCES[name])
+        for name, value in dataclasses.asdict(experiment).items()
+    ]
+
+
+def two_experiments(parameters: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the fields of experiment a and of experiment b, from a notebook's parameters (its `globals()`)."""
+    shared = {
+        field.name: parameters[field.name] for field in dataclasses.fields(Experiment) if field.name not in DIFFERING
+    }
+    a, b = ({name: parameters[f"{name}_{which}"] for name in DIFFERING} for which in "ab")
+    return {**shared, **a}, {**shared, **b}
+
+
+def reading(experiment: Experiment) -> str:
+    """Name the optimizer of an experiment in words."""
+    if experiment.optimizer == "adam":
+        return "Adam"
+    return f"SGD with momentum {experiment.momentum:g}" if experiment.momentum else "plain SGD"
+
+
+def label(number: str) -> str:
+    """Turn a figure's number into a label's end: "6a, momentum" into "6a-momentum"."""
+    return re.sub(r"[^a-z0-9]+", "-", str(number).lower()).strip("-")
+
+
+def dataset_at_hand(dataset: str) -> tuple[str, str]:
+    """Return a data set whose digits can be shown here, and a sentence for the caption if it is another one."""
+    if dataset == "mnist" and not mnist_available():
+        return "digits", " MNIST could not be had where this page was made; the results are those of MNIST."
+    return dataset, ""

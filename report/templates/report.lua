@@ -1,0 +1,288 @@
+-- pandoc reader: the blocks that report/export.py found in a notebook (JSON) -> one document.
+--
+-- Both outputs are written from this document, so they number, refer and cite alike. Markdown keeps the look it has in
+-- JupyterLab: `# Data <!-- #sec-data -->` labels a heading, `[the figure](#fig-6a)` becomes "Figure 6a".
+
+-- What JupyterLab reads too, plus footnotes; no syntax for attributes, raw TeX or raw output formats.
+local DIALECT = 'markdown_strict-four_space_rule+all_symbols_escapable+autolink_bare_uris+backtick_code_blocks+footnotes'
+  .. '+inline_notes+intraword_underscores+lists_without_preceding_blankline+pipe_tables+shortcut_reference_links+smart'
+  .. '+startnum+strikeout+tex_math_dollars'
+local NAMES = {fig = 'Figure', tbl = 'Table', sec = 'Section'}
+
+local html          -- is the output HTML (else Typst)?
+local dialect       -- DIALECT, with citations where there is a bibliography
+local numbers = {}  -- label -> '6a'
+local taken = {}    -- every id and every figure's number that is in use
+local depth = 0     -- level of the last heading; the next one is at most one deeper
+local count = {supplement = 0, table = 0, unnumbered = 0, heading = {0, 0, 0, 0, 0}}
+
+local function fail(message) error(message, 0) end
+
+local function claim(id, what)
+  if taken[id] then fail(what .. ' is used twice') end
+  taken[id] = true
+end
+
+-- HTML in Markdown never arrives as markup: comments vanish, <br> breaks the line, anything else is shown as text.
+local function literal(raw)
+  if raw.text:match '^<!%-%-' then return {} end
+  if raw.text:match '^<br ?/?>$' then return pandoc.LineBreak() end
+  return pandoc.Str(raw.text)
+end
+
+local safe = {
+  RawInline = literal,
+  RawBlock = function(raw)
+    local inline = literal(raw)
+    return inline.text and pandoc.Para {inline} or {}
+  end,
+  Image = function(image)  -- figures come from show_figure; an address would be a request when the page opens
+    return image.src:match '^https?:' and pandoc.Link(image.caption, image.src) or image.caption
+  end,
+  Link = function(link)
+    if link.target:match '^#' or link.target:match '^https?://' or link.target:match '^mailto:' then return end
+    return link.content  -- a file beside the notebook is not beside the report; other schemes are not wanted
+  end,
+  Str = function(str)
+    local note = str.text:match '%[(%^[%w_-]+)%]'
+    if note then fail('footnote [' .. note .. '] has no text in its cell') end
+  end,
+}
+
+local function label_of(heading)
+  for _, inline in ipairs(heading.content) do
+    local label = inline.t == 'RawInline' and inline.text:match '^<!%-%-%s*#(sec%-[%w-]+)%s*%-%->$'
+    if label then return label end
+  end
+end
+
+local function read(text)
+  local blocks = pandoc.read(text, dialect, {columns = 100000}).blocks
+  blocks = blocks:walk {Header = function(heading)
+    heading.identifier = label_of(heading) or ''
+    while #heading.content > 0 and heading.content[#heading.content].t:match 'Raw' or
+          #heading.content > 0 and heading.content[#heading.content].t == 'Space' do heading.content:remove() end
+    return heading
+  end}
+  return blocks:walk(safe)
+end
+
+local function inlines(text) return pandoc.utils.blocks_to_inlines(read(text)) end
+
+local function caption(word, number, text)
+  local head = pandoc.Strong {pandoc.Str(word), pandoc.Str '\u{a0}', pandoc.Str(number .. '.')}
+  local content = pandoc.Inlines {head, pandoc.Space()}
+  content:extend(inlines(text))
+  return content
+end
+
+local function raw(text) return pandoc.RawBlock(html and 'html' or 'typst', text) end
+local function raw_inline(text) return pandoc.RawInline(html and 'html' or 'typst', text) end
+
+local function scrolling(tbl, name, value)  -- a wide table scrolls by itself, by keyboard too; the page does not
+  return pandoc.Div({tbl}, {'', {'scroll'}, {{'role', 'region'}, {'tabindex', '0'}, {name, value}}})
+end
+
+-- Typst gives each column its natural width and the template then makes the type smaller until all of them fit. Columns
+-- of prose are better wrapped: in a table that is too wide they share what the others leave.
+local LINE, GAP, PROSE = 96, 3, 28  -- in characters: the text's width, the space around a cell, what counts as prose
+local function sized(tbl)
+  local longest = {}
+  for _, rows in ipairs {tbl.head.rows, tbl.bodies[1].body} do
+    for _, row in ipairs(rows) do
+      for column, cell in ipairs(row.cells) do
+        longest[column] = math.max(longest[column] or 0, utf8.len(pandoc.utils.stringify(cell.contents)))
+      end
+    end
+  end
+  local rest, prose, total = LINE, 0, 0
+  for _, length in ipairs(longest) do
+    total = total + length + GAP
+    if length >= PROSE then prose = prose + math.sqrt(length) else rest = rest - length - GAP end
+  end
+  if total <= LINE or prose == 0 then return tbl end
+  local share = math.max(rest / LINE, 0.3)
+  tbl.colspecs = tbl.colspecs:map(function(spec, column)
+    return longest[column] < PROSE and spec or {spec[1], share * math.sqrt(longest[column]) / prose}
+  end)
+  return tbl
+end
+
+local make = {}  -- kind of block -> function(block) -> pandoc blocks
+
+function make.markdown(block) return read(block.text) end
+
+function make.raw(block) return {raw(block.text)} end
+
+function make.code(block) return {pandoc.CodeBlock(block.text, {'', {'python'}})} end
+
+function make.output(block) return {pandoc.CodeBlock(block.text, {'', {'output'}})} end
+
+function make.figure(block)
+  local picture = pandoc.Plain {raw_inline(block.picture)}
+  if not block.id then return {pandoc.Figure({picture}, {})} end
+  claim(block.id, 'label ' .. block.id)
+  local number = block.number
+  if not number then
+    count.supplement = count.supplement + 1
+    number = 'S' .. count.supplement
+  end
+  claim('Figure ' .. number, 'the number of Figure ' .. number)
+  numbers[block.id] = number
+  return {pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', number, block.caption))}}, {block.id})}
+end
+
+function make.table(block)
+  claim(block.id, 'label ' .. block.id)
+  count.table = count.table + 1
+  numbers[block.id] = tostring(count.table)
+  local tbl = read(block.text)[1]
+  local text = caption('Table', numbers[block.id], block.caption)
+  if not html then
+    tbl.identifier, tbl.caption = block.id, {long = {pandoc.Plain(text)}}
+    return {tbl}
+  end
+  local described = block.id .. '-caption'
+  return {
+    raw('<figure class="table" id="' .. block.id .. '"><figcaption id="' .. described .. '">'),
+    pandoc.Plain(text),
+    raw '</figcaption>',
+    scrolling(tbl, 'aria-labelledby', described),
+    raw '</figure>',
+  }
+end
+
+-- A notebook without a title whose only first-level heading comes first: that heading is the title.
+local function lift_title(blocks, fallback)
+  local first, tops = blocks[1], 0
+  blocks:walk {Header = function(heading) if heading.level == 1 then tops = tops + 1 end end}
+  if not (first and first.t == 'Header' and first.level == 1 and tops == 1) then return fallback, blocks end
+  blocks:remove(1)
+  return pandoc.utils.stringify(first.content), blocks:walk {Header = function(heading)
+    heading.level = heading.level - 1
+    return heading
+  end}
+end
+
+local function number_heading(heading)
+  local level, words = math.min(heading.level, depth + 1, 5), pandoc.utils.stringify(heading.content)
+  depth, heading.level = level, level
+  count.heading[level] = count.heading[level] + 1
+  for deeper = level + 1, 5 do count.heading[deeper] = 0 end
+  local number = table.concat(count.heading, '.', 1, level)
+  if heading.identifier ~= '' then
+    claim(heading.identifier, 'label ' .. heading.identifier)
+    numbers[heading.identifier] = number
+  else
+    local stem = 's-' .. words:lower():gsub('[^%w]+', '-'):gsub('^-', ''):gsub('-$', '')
+    local id, again = stem, 1
+    while taken[id] do id, again = stem .. '-' .. again, again + 1 end
+    taken[id], heading.identifier = true, id
+  end
+  if html then  -- h1 is the title; Typst numbers headings itself
+    heading.content:insert(1, pandoc.Space())
+    heading.content:insert(1, pandoc.Span(number, {'', {'number'}}))
+    heading.level = level + 1
+  end
+  return heading
+end
+
+local function refer(link)
+  local label = link.target:match '^#(.+)'
+  if not label then return end
+  local number, name = numbers[label], NAMES[label:match '^(%a+)-' or '']
+  if not number then fail('link to #' .. label .. ', which no figure, table or heading is labelled') end
+  local words = ' ' .. pandoc.utils.stringify(link.content) .. ' '
+  if not words:find('%f[%w.]' .. number:gsub('%p', '%%%0') .. '%f[^%w]') then  -- [6a](#fig-6a) stays as it is
+    link.content = {pandoc.Str(name .. '\u{a0}' .. number)}
+  end
+  return link
+end
+
+-- A line may break after a formula, even before its full stop: keep the two together.
+local function hold_formulas(inlines)
+  if not html then return end
+  for i = #inlines - 1, 1, -1 do
+    local formula, next = inlines[i], inlines[i + 1]
+    if formula.t == 'Math' and formula.mathtype == 'InlineMath' and next.t == 'Str' then
+      inlines[i] = pandoc.Span({formula, inlines:remove(i + 1)}, {'', {'held'}})
+    end
+  end
+  return inlines
+end
+
+local finish = {
+  Inlines = hold_formulas,
+  Link = refer,
+  CodeBlock = function(code)
+    if html then code.attributes.tabindex = '0' end
+    return code
+  end,
+  Math = function(formula)
+    if html then  -- a long formula scrolls by itself, like a table
+      return formula.mathtype == 'DisplayMath' and pandoc.Span({formula}, {'', {'formula'}, {tabindex = '0'}}) or nil
+    end
+    -- PDF/UA wants an alternative text: the TeX source
+    local body = pandoc.write(pandoc.Pandoc {pandoc.Plain {formula}}, 'typst'):gsub('%s+$', '')
+    local alt = formula.text:gsub('\\', '\\\\'):gsub('"', '\\"'):gsub('%s+', ' ')
+    local display = tostring(formula.mathtype == 'DisplayMath')
+    return pandoc.RawInline('typst', '#math.equation(block: ' .. display .. ', alt: "' .. alt .. '", ' .. body .. ')')
+  end,
+}
+
+local function fit_tables(blocks)
+  if not html then return blocks:walk {Table = sized} end
+  return blocks:walk {
+    traverse = 'topdown',
+    Div = function(div) if div.classes:includes 'scroll' then return div, false end end,
+    Table = function(tbl)
+      count.unnumbered = count.unnumbered + 1
+      return scrolling(tbl, 'aria-label', 'Unnumbered table ' .. count.unnumbered), false
+    end,
+  }
+end
+
+function Reader(input)
+  local notebook = pandoc.json.decode(tostring(input), false)
+  html = notebook.html
+  dialect = DIALECT .. (notebook.citations and '+citations' or '')
+
+  local abstract, blocks = pandoc.Blocks {}, pandoc.Blocks {}
+  for _, block in ipairs(notebook.blocks) do
+    local target = block.abstract and abstract or blocks
+    target:extend(make[block.kind](block))
+  end
+  local title = notebook.title
+  if not title then title, blocks = lift_title(blocks, notebook.name) end
+  blocks = blocks:walk {Header = number_heading}
+  if notebook.citations then
+    blocks:insert(pandoc.Header(html and 2 or 1, 'References', {'references', {'unnumbered'}}))
+    blocks:insert(pandoc.Div({}, {'refs'}))
+  end
+  blocks, abstract = blocks:walk(finish), abstract:walk(finish)
+  blocks, abstract = fit_tables(blocks), fit_tables(abstract)
+
+  local links = pandoc.List(notebook.links):filter(function(link)  -- beside a PDF there may be nothing
+    return html or link[2]:match '://'
+  end)
+  local contents = pandoc.Blocks {}
+  if html and blocks:find_if(function(block) return block.t == 'Header' end) then
+    contents:insert(pandoc.structure.table_of_contents(blocks, {toc_depth = 3}))
+    contents = contents:walk {Link = function(link)  -- the template shows the contents twice
+      link.identifier = ''
+      return link
+    end}
+  end
+  local meta = {
+    title = pandoc.MetaString(title),
+    lang = pandoc.MetaString(notebook.lang),
+    subtitle = notebook.subtitle and pandoc.MetaString(notebook.subtitle),
+    date = notebook.date and pandoc.MetaString(notebook.date),
+    authors = pandoc.List(notebook.authors):map(function(author) return pandoc.MetaInlines {raw_inline(author)} end),
+    links = links:map(function(link) return pandoc.MetaInlines {pandoc.Link(link[1], link[2])} end),
+    abstract = #abstract > 0 and pandoc.MetaBlocks(abstract) or nil,
+    contents = pandoc.MetaBlocks(contents),
+  }
+  for name, text in pairs(notebook.literal) do meta[name] = pandoc.MetaInlines {raw_inline(text)} end
+  return pandoc.Pandoc(blocks, meta)
+end

@@ -1,0 +1,127 @@
+import doctest
+import json
+
+import matplotlib.pyplot as plt
+import pypandoc
+import pytest
+from IPython.display import Markdown
+
+from report import display
+from report.display import escape, say, show_figure, show_table
+
+FIGURE = {"label": "fig-6a", "caption": "SN against WSN.", "alt": "Two rising curves."}
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """Every (data, metadata) that is displayed, as a notebook would store it."""
+    stored = []
+
+    def store(shown, raw=False, metadata=None):
+        stored.append((shown if raw else {"text/markdown": shown.data}, metadata or {}))
+
+    monkeypatch.setattr(display, "display", store)
+    return stored
+
+
+def line():
+    fig, ax = plt.subplots()
+    ax.plot([1, 2], clip_on=True)
+    return fig
+
+
+def test_a_figure_carries_its_label_number_caption_and_alternative_text(outputs):
+    show_figure(line(), number="6a", **FIGURE)
+    (data, metadata), (caption, note) = outputs
+    assert metadata["report"] == {
+        "id": "fig-6a",
+        "number": "6a",
+        "caption": "SN against WSN.",
+        "alt": "Two rising curves.",
+    }
+    assert data["image/svg+xml"].endswith("</svg>\n")
+    assert caption["text/markdown"] == "**Figure 6a.** SN against WSN."
+    assert note["report"] == {"notebook_only": True}
+    json.dumps([data, metadata])
+
+
+def test_equal_figures_give_equal_bytes_and_are_closed(outputs):
+    for _ in range(2):
+        show_figure(line(), **FIGURE)
+    assert outputs[0] == outputs[2]
+    assert "date" not in outputs[0][0]["image/svg+xml"]
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "6a"}, "label is '6a'"),
+        ({"label": "tbl-a"}, "tbl-a"),
+        ({"caption": " "}, "caption"),
+        ({"alt": ""}, "alt"),
+    ],
+)
+def test_a_figure_without_what_the_report_needs_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        show_figure(line(), **{**FIGURE, **change})
+    plt.close("all")
+
+
+def test_a_table_is_markdown_with_literal_cells(outputs):
+    rows = [["<script>", 1], [Markdown("**x** | y"), 2]]
+    show_table(["network", "a|b"], rows, label="tbl-x", caption="All.")
+    (_, note), (data, metadata) = outputs
+    assert note["report"] == {"notebook_only": True}
+    assert metadata["report"] == {"id": "tbl-x", "caption": "All."}
+    assert data["text/markdown"].splitlines() == [
+        r"| network | a\|b |",
+        "| :-- | --: |",
+        r"| \<script\> | 1 |",
+        r"| **x** \| y | 2 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"rows": [[1]]}, "row 1 has 1 cells, the header has 2"),
+        ({"align": "l"}, "align is 'l'"),
+        ({"align": "lx"}, "one of l, c, r"),
+        ({"label": "fig-x"}, "label is 'fig-x'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(table, message):
+    with pytest.raises(ValueError, match=message):
+        show_table(**{"header": ["a", "b"], "rows": [], "label": "tbl-x", "caption": "All.", **table})
+
+
+def test_say_shows_markdown(outputs):
+    say("**71.7 %**")
+    assert outputs == [({"text/markdown": "**71.7 %**"}, {})]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a|b",
+        "<script>alert(1)</script>",
+        "$x$ *y* _z_ `c` [l](http://e.org)",
+        "- item",
+        "1. one",
+        "---",
+        "&lt; a--b ...",
+        "\\",
+    ],
+)
+def test_escaped_text_reads_literally(text):
+    for reader in ("markdown", "gfm", "commonmark"):
+        read = pypandoc.convert_text(escape(text), "json", format=reader, extra_args=["--columns=999"])
+        (paragraph,) = json.loads(read)["blocks"]
+        assert paragraph["t"] == "Para"
+        assert {inline["t"] for inline in paragraph["c"]} <= {"Str", "Space"}
+        assert "".join(inline.get("c", " ") for inline in paragraph["c"]) == text
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(display).failed == 0

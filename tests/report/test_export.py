@@ -1,0 +1,347 @@
+import re
+import subprocess
+import sys
+from copy import deepcopy
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pypdf import PdfReader
+
+from report.export import finished, harmless_svg, merge, write_html, write_pdf
+
+ROOT = Path(__file__).parents[2]
+ATTACK = "<script>alert(1)</script>"
+VOID = {"meta", "link", "img", "br", "hr", "col", "input"}
+LOADING = {"src", "srcset", "poster", "data", "action"}
+
+SOURCE = [
+    new_markdown_cell(
+        "# Does it rise? <!-- #sec-question -->\n\nYes: see [the curves](#fig-6a), [the other one](#fig-more), "
+        "[this table](#tbl-results) and [the method](#sec-method).[^1] Figures [6a](#fig-6a) alone.\n\n"
+        "[^1]: A note with $\\sqrt{x}$."
+    ),
+    new_code_cell("owner = 'nobody'", metadata={"tags": ["parameters"]}),
+    new_code_cell(
+        "import sys\nimport matplotlib.pyplot as plt\nfrom IPython.display import HTML, Markdown, display\n"
+        "from report.display import say, show_figure, show_table"
+    ),
+    new_code_cell('say(f"An abstract of **{1 + 1}** words.")', metadata={"tags": ["abstract"]}),
+    new_code_cell(
+        "fig, ax = plt.subplots(figsize=(3, 2))\nax.plot([1, 2])\n"
+        'show_figure(fig, label="fig-6a", number="6a", caption="A line, $y = x$.", alt="A rising line.")'
+    ),
+    new_markdown_cell("## Method <!-- #sec-method -->\n\n$$\\sum_i x_i^2$$\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
+    new_code_cell(
+        "fig, ax = plt.subplots(figsize=(3, 2))\nax.imshow([[0, 1]])\n"
+        'show_figure(fig, label="fig-more", caption="Two pixels.", alt="Two pixels.")'
+    ),
+    new_code_cell(
+        'show_table(["network", "accuracy"], [["WSN", "71.7 ± 8.0"], [owner, 2]], label="tbl-results", caption="All.")'
+    ),
+    new_code_cell("say(owner)\ndisplay(HTML(owner))\nprint(owner)\nprint(f'{5 * 11} %', file=sys.stderr)"),
+    new_code_cell("'hidden'", metadata={"tags": ["remove-cell"]}),
+    new_code_cell("print('the end')", metadata={"tags": ["end"]}),
+]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """One small notebook, run by papermill with HTML in a parameter."""
+    folder = tmp_path_factory.mktemp("executed")
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=deepcopy(SOURCE), metadata={"kernelspec": kernelspec}), folder / "in.ipynb")
+    papermill.execute_notebook(
+        folder / "in.ipynb",
+        folder / "out.ipynb",
+        {"owner": ATTACK},
+        cwd=ROOT,
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    return folder / "out.ipynb"
+
+
+@pytest.fixture(scope="module")
+def report(executed):
+    title = {"title": "Four <small> networks", "subtitle": "A & B", "authors": ["A. Author"], "date": "2026"}
+    return merge([executed], **title, description='"Quoted" & short', links=[("PDF", "report.pdf")], sources="abc123")
+
+
+@pytest.fixture(scope="module")
+def page(report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("html") / "report.html"
+    write_html(report, path)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pdf(report, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pdf") / "report.pdf"
+    write_pdf(report, path)
+    return PdfReader(path)
+
+
+class Page(HTMLParser):
+    """Every element of a page with its attributes, its visible text, and a check that elements are closed."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.source, self.elements, self.open, self.words = source, [], [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "annotation"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).replace("\u00a0", " ").split())
+
+
+def notebook(*texts):
+    return new_notebook(cells=[new_markdown_cell(text) for text in texts])
+
+
+def text_of(pdf):
+    return " ".join(" ".join(page.extract_text() for page in pdf.pages).replace("\u00a0", " ").split())
+
+
+def test_the_page_runs_nothing_and_asks_for_nothing(page):
+    assert "script" not in {tag for tag, _ in page.elements}
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert all(value.startswith("data:") for name, value in attributes.items() if name in LOADING)
+        if tag in ("link", "image", "use"):
+            assert attributes["href"].startswith(("data:", "#"))
+    assert not re.search(r"url\((?!#)|@import", page.source)
+
+
+def test_html_from_the_notebook_is_shown_as_text(page, pdf):
+    # in the injected parameter, the table, the sentence, the text of the HTML output's cell and the printed line
+    assert page.text.count(ATTACK) == 4
+    assert ATTACK in text_of(pdf)
+
+
+def test_ids_are_unique_and_internal_links_resolve(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [a["href"][1:] for _, a in page.elements if a.get("href", "").startswith("#")]
+    assert set(targets) <= set(ids)
+    assert {"fig-6a", "fig-more", "tbl-results", "sec-question", "sec-method"} <= set(targets) & set(ids)
+
+
+def test_every_picture_and_every_scrolling_table_has_a_name(page):
+    pictures = [a for tag, a in page.elements if tag == "svg"]
+    assert [a["aria-label"] for a in pictures] == ["A rising line.", "Two pixels."]
+    assert {a["role"] for a in pictures} == {"img"}
+    regions = [a for _, a in page.elements if a.get("role") == "region"]
+    assert len(regions) == 2
+    assert all(a["tabindex"] == "0" and (a.get("aria-label") or a.get("aria-labelledby")) for a in regions)
+
+
+def test_the_page_says_what_it_is(page):
+    assert ("html", {"lang": "en"}) in page.elements
+    assert ("meta", {"name": "description", "content": '"Quoted" & short'}) in page.elements
+    assert ("meta", {"name": "sources", "content": "abc123"}) in page.elements
+    assert ("a", {"href": "report.pdf"}) in page.elements
+    assert [tag for tag, _ in page.elements].count("h1") == 1
+    assert "Four <small> networks A & B A. Author · 2026" in page.text
+
+
+EXPECTED = [
+    "Figure 6a. A line,",
+    "Figure S1. Two pixels.",
+    "Table 1. All.",
+    "see Figure 6a, Figure S1, Table 1 and Section 1.1.",
+    "Figures 6a alone.",
+    "71.7 ± 8.0",
+    "An abstract of 2 words.",
+    "A note with",
+    "the end",
+]
+
+
+@pytest.mark.parametrize("text", EXPECTED)
+def test_both_outputs_number_and_refer_alike(page, pdf, text):
+    assert text in page.text.replace("1.1.1", "1.1.").replace(".1 Figures", ". Figures")
+    assert text in re.sub(r"1\.1\.1", "1.1.", text_of(pdf))
+
+
+def test_code_is_folded_in_the_page_and_left_out_of_the_pdf(page, pdf):
+    summaries = re.findall(r"<summary>(\w+)</summary>", page.source)
+    assert summaries.count("Parameters") == 2
+    assert "plt.subplots" in page.text
+    assert "subplots" not in text_of(pdf)
+
+
+def test_what_is_not_for_the_report_is_left_out(page, pdf):
+    for text in (page.text, text_of(pdf)):
+        assert "55 %" not in text  # stderr
+        assert "hidden" not in text
+        assert text.count("Figure 6a. A line,") == 1  # not the caption for JupyterLab too
+
+
+def test_the_pdf_is_accessible_and_brings_its_fonts(pdf):
+    root = pdf.trailer["/Root"]
+    assert root["/Lang"] == "en"
+    assert root["/MarkInfo"]["/Marked"]
+    assert "<pdfuaid:part>1</pdfuaid:part>" in root["/Metadata"].get_data().decode()
+    assert pdf.metadata.title == "Four <small> networks"
+    assert pdf.metadata.author == "A. Author"
+    assert pdf.metadata.keywords == "abc123"
+    headings = [item.title for item in pdf.outline if not isinstance(item, list)]
+    assert any("Does it rise?" in title for title in headings)
+    fonts = [font.get_object() for page in pdf.pages for font in page["/Resources"]["/Font"].values()]
+    for font in fonts:
+        (descendant,) = font["/DescendantFonts"]
+        assert {"/FontFile2", "/FontFile3"} & set(descendant["/FontDescriptor"])
+    assert float(pdf.pages[0].mediabox.width) == pytest.approx(595.28, abs=0.1)
+
+
+@pytest.mark.parametrize("write", [write_html, write_pdf])
+def test_rendering_twice_gives_the_same_bytes_and_no_other_file(report, tmp_path, write):
+    for name in ("a", "b"):
+        write(report, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("write", [write_html, write_pdf])
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["[x](#fig-none)"], "#fig-none"),
+        (["# A <!-- #sec-a -->", "# B <!-- #sec-a -->"], "label sec-a is used twice"),
+        (["a note[^1]", "[^1]: in another cell"], r"\[\^1\]"),
+        (["$\\undefined{x}$"], "undefined"),
+    ],
+)
+def test_a_hole_in_the_report_is_an_error(tmp_path, write, texts, message):
+    with pytest.raises(ValueError, match=message):
+        write(notebook(*texts), tmp_path / "report")
+    assert not any(tmp_path.iterdir())
+
+
+def test_citations_are_resolved_and_a_missing_one_is_an_error(tmp_path):
+    bibliography = tmp_path / "references.bib"
+    bibliography.write_text("@book{fleuret2022, author={Fleuret, F.}, title={Deep Learning}, year={2022}}")
+    write_html(notebook("As [@fleuret2022] says."), tmp_path / "a.html", bibliography=bibliography)
+    write_pdf(notebook("As [@fleuret2022] says."), tmp_path / "a.pdf", bibliography=bibliography)
+    for text in (Page((tmp_path / "a.html").read_text()).text, text_of(PdfReader(tmp_path / "a.pdf"))):
+        assert "(Fleuret 2022)" in text
+        assert "References Fleuret, F. 2022." in text
+    with pytest.raises(ValueError, match="nobody"):
+        write_html(notebook("As [@nobody] says."), tmp_path / "b.html", bibliography=bibliography)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ATTACK,
+        "<img src=x onerror=alert(1)>",
+        "a <b onclick=alert(1)>b</b>",
+        "[x](javascript:alert(1))",
+        "![x](http://example.org/x.png)",
+        '<svg onload="alert(1)">',
+        "[x]{onclick=alert(1)}",
+        "`<script>`{=html}",
+        "```{=html}\n<script>\n```",
+        "<!-- <script> -->",
+        "<div>\n\n<script>\n\n</div>",
+    ],
+)
+def test_no_markdown_becomes_live(tmp_path, text):
+    write_html(notebook("Before.", text, "After."), tmp_path / "a.html")
+    page = Page((tmp_path / "a.html").read_text())
+    tags = [tag for tag, _ in page.elements]
+    assert not {"script", "img", "svg", "b", "div"} & set(tags)
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert not [a for _, a in page.elements if a.get("href", "").startswith("javascript")]
+    assert "After." in page.text
+
+
+def test_a_picture_is_stripped_of_what_is_live():
+    svg = harmless_svg(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" onload="x()">'
+        "<script>x()</script><style>*{fill:red}</style><foreignObject/>"
+        '<a xlink:href="javascript:x()"><path/></a><image xlink:href="http://e.org/x.png"/>'
+        '<g id="a" style="fill:url(http://e.org)"><use xlink:href="#a"/><path clip-path="url(#a)"/></g></svg>',
+        "p1-",
+        'A "picture"',
+    )
+    for gone in ("script", "style>", "foreign", "onload", "e.org", "<a"):
+        assert gone not in svg
+    for kept in ('id="p1-a"', 'href="#p1-a"', "url(#p1-a)", 'aria-label="A &quot;picture&quot;"'):
+        assert kept in svg
+
+
+def break_status(nb):
+    nb.cells[-1].metadata.papermill.status = "running"
+
+
+def drop_end(nb):
+    nb.cells[-1].metadata.tags = []
+
+
+def not_run(nb):
+    nb.cells[-1].execution_count = None
+
+
+def fail(nb):
+    nb.cells[2].outputs = [new_output("error", ename="KeyError", evalue="'x'", traceback=[])]
+
+
+def no_code(nb):
+    nb.cells = nb.cells[:1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (break_status, "did not run to its end"),
+        (drop_end, 'not tagged "end"'),
+        (not_run, "has not been run"),
+        (fail, "failed with KeyError"),
+        (no_code, "last code cell"),
+    ],
+)
+def test_an_unfinished_or_failed_notebook_is_refused_by_name(executed, tmp_path, damage, message):
+    nb = nbformat.read(executed, as_version=4)
+    finished(nb, "ok.ipynb")
+    damage(nb)
+    nbformat.write(nb, tmp_path / "broken.ipynb")
+    with pytest.raises(ValueError, match=f"broken.ipynb: .*{message}"):
+        merge([tmp_path / "broken.ipynb"], title="x")
+
+
+def test_merged_notebooks_keep_their_order_and_no_times(executed):
+    nb = merge([executed, executed], title="x")
+    assert [cell.source for cell in nb.cells[: len(nb.cells) // 2]] == [
+        cell.source for cell in nb.cells[len(nb.cells) // 2 :]
+    ]
+    assert not any("papermill" in cell.metadata for cell in nb.cells)
+
+
+def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed, tmp_path):
+    exporter = ["--to", "report.export.ReportHTML", "--output-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "nbconvert", *exporter, str(executed)], check=True, cwd=ROOT)
+    page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
+    assert "<h1>Does it rise?</h1>" in page.source
+    assert "1 Method" in page.text
