@@ -153,7 +153,7 @@ class Teacher:
         order = torch.from_numpy(np.stack([rng.permutation(n) for rng in self.orders]))
         rows = order + n * torch.arange(trials)[:, None]  # of the flattened [trials * n, ...] sets
         for part in rows.split(batch_size, dim=1):
-            yield Pairs(*(to(values.flatten(0, 1)[part], like) for values in vars(self.train_pairs).values()))
+            yield Pairs(*(to(take(values, part), like) for values in vars(self.train_pairs).values()))
 
     def record(self, history: History, epoch: int, sums: list[Tensor], score: Score) -> None:
         """Append one epoch to `history`, refusing losses that are not finite."""
@@ -228,6 +228,11 @@ def right_auxiliary(task: str, auxiliary: Tensor, batch: Pairs) -> Tensor:
     if task == "comparison":
         return decide(auxiliary.flatten(2)) == batch.target
     return (decide(auxiliary.flatten(3), classes=10) == batch.digits).flatten(1, 2)
+
+
+def take(values: Tensor, rows: Tensor) -> Tensor:
+    """Return the given rows `[trials, batch]` of `values` `[trials, n, ...]`, flattened over its first two axes."""
+    return values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
 def to(values: Tensor, like: Tensor) -> Tensor:
