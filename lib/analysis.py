@@ -16,7 +16,7 @@ from lib.training import BLOCK, ROOT, blocks
 from lib.workers import train_all
 
 PUBLISHED = ROOT / "report" / "results"  # the study in the repository: read first, written only by `make study`
-OWN = ROOT / "results"  # everything else; git ignores it
+OWN = Path(os.environ.get("RESULTS_ROOT") or ROOT / "results")  # everything else; git ignores it
 STACK = {"cpu": BLOCK, "cuda": 6 * BLOCK}  # a GPU wants more work at once; it is stored as blocks all the same
 
 

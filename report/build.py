@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import papermill
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from lib import Experiment, data, run_study
+from lib import data, run_study
 from lib.analysis import PUBLISHED
 from lib.experiment import unknown
 from lib.training import ROOT
@@ -30,23 +31,22 @@ from report.export import finished, merge, write_html, write_pdf
 
 NOTEBOOKS = ROOT / "notebooks"
 TITLE = "Four small networks on pairs of digits"
-QUICK = {"dataset": "digits", "epochs": 20}  # what `make quick` changes, and its number of trials
+QUICK = {"dataset": "digits", "epochs": 20, "train_pairs": None, "test_pairs": None}  # what `make quick` changes
 QUICK_TRIALS = 6
 
 Step = tuple[str, dict[str, object]]  # a notebook's name and its parameters
 
 
-def contents(trials: int, changes: dict[str, object]) -> list[Step]:
-    """Return the report's notebooks in reading order. A comparison is one line in `report.study`."""
-    steps: list[Step] = [("1-task", {"dataset": changes.get("dataset", "mnist")}), ("2-architectures", {})]
-    for reading, momentum in study.READINGS.items():
-        chapter = f"The comparisons, {reading}"
-        for number, (a, b) in study.FIGURE_6.items():
-            number = f"{number}, momentum" if momentum else number
-            two = {"architecture_a": a, "architecture_b": b, "momentum": momentum}
-            steps.append(("3-comparison", {"number": number, "chapter": chapter, "trials": trials, **two, **changes}))
-            chapter = ""
-    return [*steps, ("4-results", {"trials": trials, **changes})]
+def contents(quick: bool = False) -> list[Step]:
+    """Return the report's notebooks in reading order; a quick report has two of the five chapters of comparisons."""
+    changes: dict[str, object] = {**QUICK, "trials": QUICK_TRIALS} if quick else {"trials": study.TRIALS}
+    steps: list[Step] = [("1-task", {"dataset": QUICK["dataset"]} if quick else {}), ("2-architectures", {})]
+    for chapter, comparisons in list(study.CHAPTERS.items())[: 2 if quick else None]:
+        for position, comparison in enumerate(comparisons):
+            heading = chapter if position == 0 else ""
+            steps.append(("3-comparison", {**comparison, "chapter": heading, **changes}))
+    steps.append(("4-results", {**changes, "forms": not quick}))
+    return [*steps, ("5-benchmark", {}), ("6-methods", {**changes, "forms": not quick})]
 
 
 def check_parameters(notebook: Path, parameters: Iterable[str]) -> None:
@@ -120,12 +120,10 @@ def write_figures(nb: NotebookNode, folder: Path) -> None:
 def build(output: Path, quick: bool = False) -> None:
     """Build the report into `output`: `report.html`, `report.pdf`, `figures/`, and the notebooks as they ran."""
     changes, trials = (QUICK, QUICK_TRIALS) if quick else ({}, study.TRIALS)
-    experiments = [
-        Experiment(**{"architecture": e.architecture, "momentum": e.momentum, **changes}) for e in study.EXPERIMENTS
-    ]
+    experiments = [replace(e, **changes) for e in (study.STANDARD if quick else study.EXPERIMENTS)]
     results = run_study(experiments, trials)  # all stored, as a rule
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
-    notebooks = run_all(contents(trials, changes), output / "notebooks")
+    notebooks = run_all(contents(quick), output / "notebooks")
     nb = merge(
         notebooks,
         title=TITLE,

@@ -1,12 +1,12 @@
-"""Figures 2-5: an architecture drawn from its own modules.
+"""Figures 2-5: an architecture, drawn from its own modules.
 
-`read` sends an example pair through the network and notes what each child reads and makes; drawing, table and
-alternative text all come from these notes. A child is a lane; its role follows from the run: it reads one digit, both
-digits in turn or the pair, and its output is the answer, an auxiliary answer or neither.
+`read` sends example pairs through a network and notes what each of its children, the lanes, reads and makes. Drawing,
+table and alternative text come from these notes alone, for networks from outside `lib` as well.
 """
 
 import copy
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,243 +19,291 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor, nn
 
 from lib.architectures import IMAGE, Network
-from lib.layers import Conv2d, ConvBlock, Flatten
+from lib.layers import Conv2d, ConvBlock, Flatten, Linear
 from report import style
 
-BATCH = 3  # example pairs
-TASKS = {"comparison": "first ≤ second?", "digits": "class of each digit"}
+PAIRS = 3  # examples
+ANSWERS = {"comparison": "first ≤ second?", "digits": "class of each digit"}  # by task
 
 
 @dataclass
 class Layer:
-    """A layer with parameters or a Flatten, and the activations behind it: its words, output shape and parameters."""
+    """A layer and the activation behind it: its operations in words, its parameters in one trial, what it makes."""
 
-    words: list[str]
     module: nn.Module
+    words: list[str]
     parameters: int
-    shape: tuple[int, ...] = ()  # of one item: channels, height, width; or features
+    shape: tuple[int, ...]  # of the output, for one item: channels, height, width; or features
 
     @property
-    def size(self) -> str:
-        """The output shape in words: "32×2×2", or "64"."""
-        return "×".join(map(str, self.shape))
+    def is_map(self) -> bool:
+        """Whether the output has more than one position."""
+        return len(self.shape) == 3 and self.shape[1:] != (1, 1)
 
 
 @dataclass
 class Lane:
-    """A child of the network: how many digits pass through it one by one (0: it reads the pair), and what it answers."""
+    """A child of a network: what it reads, and where its output goes."""
 
     name: str
+    reads: tuple[int, ...]  # shape of one item
+    digits: int  # 2: both, one after the other; 1: one of them; 0: the pair at once
+    auxiliary: bool
+    answers: str = ""  # the question that its output answers, if it is an output of the network
     layers: list[Layer] = field(default_factory=list)
-    reads: tuple[int, ...] = ()
-    digits: int = 0
-    answers: str | None = None
-    auxiliary: bool = False
 
 
 def read(network: Network) -> list[Lane]:
-    """Return the lanes of `network` in the order in which an example pair passes them; the network stays as it is."""
+    """Return the lanes of `network` in the order in which pairs of digits pass them; `network` stays as it is."""
     network = copy.deepcopy(network).eval()
     trials, calls = network.shape.trials, {}
     for module in network.modules():
         module.register_forward_hook(lambda module, x, y: calls.setdefault(module, []).append((x[0], y)))
     like = next(network.parameters())
     with torch.no_grad():
-        outputs = network(torch.zeros(trials, BATCH, 2, IMAGE, IMAGE, dtype=like.dtype, device=like.device))
+        outputs = network(torch.zeros(trials, PAIRS, 2, IMAGE, IMAGE, dtype=like.dtype, device=like.device))
 
-    def item(x: Tensor) -> tuple[int, ...]:
-        return tuple(x.shape[2:][-3:])  # without trials, batch and, where there is one, the axis of the digits
-
-    def same(x: Tensor, y: Tensor | None) -> bool:
-        return y is not None and x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
-
-    lanes = []
-    for child in [module for module in calls if module in set(network.children())]:
-        lane = Lane(next(name for name, module in network.named_children() if module is child))
-        for module in [module for module in child.modules() if module in calls and not list(module.children())]:
-            parameters = sum(p.numel() for p in module.parameters()) // trials
-            before, after = (item(x) for x in calls[module][0])
-            if parameters or isinstance(module, Flatten) or not lane.layers:
-                lane.layers.append(Layer(words(module, before, after), module, parameters, after))
-            else:
-                lane.layers[-1].words += words(module, before, after)
-                lane.layers[-1].shape = after
+    lanes, made_by_one = [], []  # and what was made of one digit
+    for name, child in sorted(
+        ((name, child) for name, child in network.named_children() if child in calls),
+        key=lambda named: list(calls).index(named[1]),
+    ):
         x, y = calls[child][0][0], calls[child][-1][1]
-        lane.reads = item(x)
-        passes = len(calls[child]) * x.numel() // math.prod(lane.reads) // trials // BATCH
-        source = next((other for other, sink in lanes if same(x, sink)), None)
-        lane.digits = passes if passes > 1 else int(lane.reads == (1, IMAGE, IMAGE) or bool(source and source.digits == 1))
-        lane.auxiliary = same(y, outputs.auxiliary)
+        passes = len(calls[child]) * x.numel() // math.prod(_item(x)) // (trials * PAIRS)
+        one = _item(x) == (1, IMAGE, IMAGE) or any(_same(x, made) for made in made_by_one)
+        lane = Lane(name, _item(x), passes if passes > 1 else int(one), _same(y, outputs.auxiliary))
+        made_by_one += [y] if lane.digits == 1 else []
         if lane.auxiliary:
-            lane.answers = TASKS.get(network.auxiliary_task, network.auxiliary_task or lane.name)
-        elif same(y, outputs.answer):
-            lane.answers = TASKS["comparison"]
-        lanes.append((lane, y))
-    return [lane for lane, _ in lanes]
+            lane.answers = ANSWERS.get(network.auxiliary_task, name)
+        elif _same(y, outputs.answer):
+            lane.answers = ANSWERS["comparison"]
+        for module in (module for module in child.modules() if module in calls and not list(module.children())):
+            parameters = sum(p.numel() for p in module.parameters()) // trials
+            before, after = map(_item, calls[module][0])
+            if parameters or isinstance(module, Flatten) or not lane.layers:
+                lane.layers.append(Layer(module, _words(module, before, after), parameters, after))
+            else:
+                lane.layers[-1].words += _words(module, before, after)
+                lane.layers[-1].shape = after
+        lanes.append(lane)
+    return lanes
 
 
-def words(module: nn.Module, before: tuple[int, ...], after: tuple[int, ...]) -> list[str]:
-    """Name the operations of a layer, with its kernel as its weight has it."""
+def _item(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape[2:][-3:])  # without trials, batch and, where there is one, the axis of the digits
+
+
+def _same(x: Tensor, y: Tensor | None) -> bool:
+    return y is not None and x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()  # a view is the same
+
+
+def _words(module: nn.Module, before: tuple[int, ...], after: tuple[int, ...]) -> list[str]:
     if isinstance(module, ConvBlock):
         kernel = module.weight.shape[-1]
-        return [f"conv {kernel}×{kernel}", "batch norm", "max pool {0}×{0}".format((before[-1] - kernel + 1) // after[-1]), "ReLU"]
+        pool = (before[-1] - kernel + 1) // after[-1]
+        return [f"conv {kernel}×{kernel}", "batch norm", f"max pool {pool}×{pool}", "ReLU"]
     if isinstance(module, Conv2d):
-        return ["conv", "×".join(map(str, module.weight.shape[-2:]))]
+        return ["conv", _by(module.weight.shape[-2:])]
     return [type(module).__name__]
 
 
+def _by(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
 def describe(network: Network) -> list[tuple[str, str, str, int]]:
-    """Return a row (part, layer, output shape, parameters of one trial) per layer, in the order of the computation."""
-    rows = [(lane.name, ", ".join(layer.words), layer.size, layer.parameters) for lane in read(network) for layer in lane.layers]
-    rest = network.parameters_per_trial - sum(row[-1] for row in rows)
-    return rows + ([("other", "parameters outside the drawn layers", "", rest)] if rest else [])
+    """Return a row (part, layer, output shape, parameters in one trial) per layer, in the order of the computation."""
+    rows = [
+        (lane.name, ", ".join(layer.words).replace("conv, ", "conv "), _by(layer.shape), layer.parameters)
+        for lane in read(network)
+        for layer in lane.layers
+    ]
+    rest = network.parameters_per_trial - sum(parameters for *_, parameters in rows)
+    return rows + ([("other", "parameters outside these layers", "", rest)] if rest else [])
+
+
+def alt_text(network: Network) -> str:
+    """Say in words what the drawing shows."""
+    reads = {0: "reads the pair", 1: "reads one digit", 2: "reads both digits, one after the other,"}
+    parts = [
+        f"{lane.name} {reads.get(lane.digits, 'reads parts of the pair')} "
+        + ("for training only " if lane.auxiliary else "")
+        + f"and makes {', '.join(_by(layer.shape) for layer in lane.layers)}"
+        + (f" ({lane.answers})" if lane.answers else "")
+        for lane in read(network)
+    ]
+    name, total = type(network).__name__, network.parameters_per_trial
+    return f"Diagram of {name} from left to right, layer by layer: {'; '.join(parts)}. It has {total:,} parameters."
 
 
 # One millimetre in print is one unit, y runs down, and a pixel of an image or a map is one millimetre wide.
 ROWS, MIDDLE = (19.0, 45.0), 32.0  # where the first digit, the second digit and the pair pass
-ABOVE, BELOW = 12.0, 9.5  # of a row, in the ground of its lane
-PITCH, BLOCK, MAP = 11.0, 17.0, 12.0  # width of a bar's column, of a block and of the maps behind it
-FIRST, SECOND, CONV, DENSE, LINE = "#C9DBEA", "#9DBDD8", "#E3EDF5", "#F3D9B1", "#4A5560"
-
-
-class Sheet:
-    """A drawing in millimetres: the few shapes of the diagrams."""
-
-    def __init__(self) -> None:
-        self.fig = Figure()
-        self.ax = self.fig.add_axes((0, 0, 1, 1))
-        self.ax.set_axis_off()
-
-    def text(self, x: float, y: float, text: str, size: float = 7, colour: str = style.INK, **more: object) -> None:
-        """Write `text`, centred unless told otherwise."""
-        self.ax.text(x, y, text, fontsize=size, color=colour, linespacing=1.15, **{"ha": "center", "va": "center"} | more)
-
-    def box(self, x: float, y: float, width: float, height: float, fill: str, edge: str, round: float = 1, dashed=False) -> None:
-        """Draw a box with rounded corners, `x`, `y` its upper left one."""
-        shape = f"round,pad=0,rounding_size={min(round, width / 2, height / 2)}"
-        self.ax.add_patch(FancyBboxPatch((x, y), width, height, shape, fc=fill, ec=edge, lw=0.7, ls=(0, (3, 2)) if dashed else "-"))
-
-    def line(self, *points: tuple[float, float], dashed: bool = False, arrow: bool = True) -> None:
-        """Draw a line through `points`, with a head at its end."""
-        dashes = {"ls": (0, (3, 2))} if dashed else {}
-        self.ax.plot(*zip(*points, strict=True), color=LINE, lw=0.9, solid_joinstyle="round", zorder=0.9, **dashes)
-        if arrow:
-            (x, y), (before, above) = points[-1], points[-2]
-            marker = ">" if x > before else "v" if y > above else "^"
-            self.ax.plot(x - (marker == ">") * 0.5, y, marker, color=LINE, ms=3, mew=0)
-
-    def maps(self, x: float, y: float, shape: tuple[int, ...], fills: Sequence[str], edge: str = LINE) -> tuple[float, float]:
-        """Draw maps `(channels, height, width)` around `x`, `y`, a sheet per 8 channels; return where they begin and end."""
-        channels, height, width = shape
-        n = min(10, max(len(fills), math.ceil(channels / 8)))
-        step = 0.65
-        left, top = x - (width + step * (n - 1)) / 2, y - (height - step * (n - 1)) / 2
-        for i in reversed(range(n)):
-            fill = fills[i * len(fills) // n]
-            self.ax.add_patch(Rectangle((left + step * i, top - step * i), width, height, fc=fill, ec=edge, lw=0.5))
-        return left, left + width + step * (n - 1)
-
-    def image(self, x: float, y: float, pixels: np.ndarray) -> None:
-        """Draw an image, a square per pixel that is not white."""
-        scale = IMAGE / len(pixels)
-        ink = [(row, column) for row, column in np.ndindex(*pixels.shape) if pixels[row, column] > 0.03]
-        squares = [Rectangle((x + scale * column, y + scale * row), scale, scale) for row, column in ink]
-        greys = [str(round(1 - float(min(pixels[at], 1)), 2)) for at in ink]
-        self.ax.add_patch(Rectangle((x, y), IMAGE, IMAGE, fc="white", ec=style.GREY, lw=0.6))
-        self.ax.add_collection(PatchCollection(squares, facecolors=greys, edgecolors=greys, linewidths=0.1))
-
-
-def placeholder(strokes: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Draw a digit of 14x14 pixels along a line through points `(x, y)`."""
-    ends = np.array(strokes, float)
-    along = np.concatenate([np.linspace(a, b, 30) for a, b in zip(ends[:-1], ends[1:], strict=True)])
-    y, x = np.mgrid[:IMAGE, :IMAGE] + 0.5
-    distance = np.hypot(x[..., None] - along[:, 0], y[..., None] - along[:, 1]).min(-1)
-    return np.clip(1.5 - distance, 0, 1)
-
-
-THREE = [(4, 4), (5.5, 2.8), (8, 2.6), (9.6, 3.8), (9.4, 5.6), (7, 6.8), (9.8, 8), (10, 10), (8, 11.4), (5.5, 11.3), (3.8, 10)]
-SEVEN = [(3.5, 3), (10.3, 3), (9, 6), (7.3, 9), (6.2, 11.5)]
+TOP, BOTTOM = 7.0, 54.5  # edges of the lanes that use both rows
+BLOCK, MAP, BAR = 17.0, 12.0, 10.6  # widths: a layer with its words inside, the maps behind it, a bar's column
+COLOURS = {ConvBlock: "#CFE0EE", Conv2d: "#CFE0EE", Linear: "#F4DBB3", Flatten: "#FFFFFF"}
+FIRST, SECOND = "#CFE0EE", "#8FB4D3"  # maps of the first and of the second digit
+LINE, DASHES = "#4A5560", (0, (2.5, 1.8))
+THREE = ((4, 4), (5.5, 2.8), (8, 2.6), (9.6, 4), (9.2, 5.8), (7, 6.8), (9.6, 7.8), (10, 9.8), (8, 11.4), (4, 10.6))
+SEVEN = ((3.5, 3), (10.3, 3), (9, 6), (7.3, 9), (6.2, 11.5))
 
 
 def draw_architecture(
     network: Network, images: np.ndarray | None = None, auxiliary_weight: float | None = None
 ) -> Figure:
-    """Draw `network` from its modules, for a width of 16 cm in print.
+    """Draw `network` from its modules, 16 cm wide in print (more with more layers).
 
-    `images` is a pair `[2, 14, 14]` with values from 0 to 1 (a drawn 3 and 7 without), `auxiliary_weight` the factor
-    of the auxiliary loss, to be named in the figure.
+    `images` is the pair at the left, `[2, 14, 14]` with values from 0 to 1 (without: a 3 and a 7 drawn here);
+    `auxiliary_weight` is the factor of the auxiliary loss, where the figure should name it.
     """
     with matplotlib.rc_context(style.RC):
-        return Diagram(network, auxiliary_weight).draw([placeholder(THREE), placeholder(SEVEN)] if images is None else images)
+        return _Diagram(network).draw([_digit(THREE), _digit(SEVEN)] if images is None else images, auxiliary_weight)
 
 
-class Diagram:
-    """One diagram: the lanes of single digits to the left, those of the pair to the right, auxiliary ones below."""
+def _digit(corners: Sequence[tuple[float, float]]) -> np.ndarray:
+    points = np.concatenate([np.linspace(a, b, 30) for a, b in zip(corners, corners[1:], strict=False)])
+    y, x = np.mgrid[:IMAGE, :IMAGE] + 0.5
+    return np.clip(1.6 - np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1]).min(-1), 0, 1)
 
-    def __init__(self, network: Network, weight: float | None) -> None:
-        self.network, self.weight, self.sheet = network, weight, Sheet()
-        self.lanes = read(network)
-        self.widest = max((math.prod(l.shape) for lane in self.lanes for l in lane.layers if self.is_bar(l)), default=1)
 
-    @staticmethod
-    def is_bar(layer: Layer) -> bool:
-        """Tell whether a layer makes features, which are drawn as a bar, and not maps."""
-        return len(layer.shape) == 1 or layer.shape[1:] == (1, 1)
+class _Diagram:
+    """Lanes of single digits at the left, then those of the pair; below them the auxiliary ones."""
 
-    def draw(self, images: Sequence[np.ndarray]) -> Figure:
-        """Draw everything, from left to right."""
-        s = self.sheet
+    def __init__(self, network: Network) -> None:
+        self.network, self.lanes = network, read(network)
+        self.widest = max(math.prod(layer.shape) for lane in self.lanes for layer in lane.layers if not layer.is_map)
+        self.fig = Figure()
+        self.ax = self.fig.add_axes((0, 0, 1, 1))
+        self.ax.set_axis_off()
+
+    def draw(self, images: Sequence[np.ndarray], weight: float | None) -> Figure:
         for row, image, label in zip(ROWS, images, ("first", "second"), strict=True):
-            s.image(2, row - IMAGE / 2, np.asarray(image))
-            s.text(9, row + 9, label)
-        ends, shape = [16.0, 16.0], (1, IMAGE, IMAGE)  # where each digit's line has come to, and what it carries
-        singles = 0
-        for lane in [lane for lane in self.lanes if lane.digits and not lane.auxiliary and not lane.answers]:
+            self.image(2, row - IMAGE / 2, np.asarray(image))
+            self.text(9, row + 9.2, label)
+
+        ends, shape, singles = [16.0, 16.0], (1, IMAGE, IMAGE), 0  # how far each digit has come, and as what
+        for lane in (lane for lane in self.lanes if lane.digits and not lane.auxiliary):
             which = [0, 1] if lane.digits > 1 else [singles % 2]
             singles += lane.digits == 1
-            begin = max(ends[i] for i in which) + 4
-            end = self.lane(lane, begin, [ROWS[i] for i in which], [ends[i] for i in which])
-            for i in which:
-                ends[i] = end
+            start = max(ends[i] for i in which) + 4
+            edges = (ROWS[which[0]] + TOP - ROWS[0], ROWS[which[-1]] + BOTTOM - ROWS[1])
+            last = self.lane(lane, start, [ROWS[i] for i in which], [ends[i] for i in which], edges)
+            if lane.digits > 1:
+                self.text((start + last) / 2, BOTTOM + 2.4, "shared weights, one digit after the other")
+            ends = [last if i in which else end for i, end in enumerate(ends)]
             shape = lane.layers[-1].shape
-        apart, x = max(ends), max(ends) + 4.0  # where the digits are still apart, and where they meet
+
+        main = [lane for lane in self.lanes if not lane.digits and not lane.auxiliary]
+        joined = main[0].reads if main else (2 * shape[0], *shape[1:])
+        apart, meet, x = max(ends) + 2, max(ends) + 4, max(ends) + 12
         for end, row in zip(ends, ROWS, strict=True):
-            s.line((end, row), (x, row), (x, MIDDLE), arrow=False)
-        pair = [lane for lane in self.lanes if lane not in self.auxiliaries and (lane.answers or not lane.digits)]
-        joined = pair[0].reads if pair else shape
-        both = len(shape) and len(joined) and joined[0] == 2 * shape[0]
-        word = "concatenate" if both else "combine"
-        x += 7
-        if len(joined) == 3:
-            begin, end = s.maps(x, MIDDLE, joined, (FIRST, SECOND))
+            self.line((end, row), (meet, row), (meet, MIDDLE))
+        left, last = self.output(x, MIDDLE, joined, [FIRST, SECOND])
+        self.line((meet, MIDDLE), (left, MIDDLE), arrow=True)
+        self.text(meet + 1.3, MIDDLE - 11, "concatenate" if joined[0] == 2 * shape[0] else "combine", ha="left")
+        right = x + 5.5
+        for lane in main:
+            last = right = self.lane(lane, right + 4, [MIDDLE], [last], (TOP, BOTTOM))
+        if not any(lane.answers for lane in main):
+            self.line((last, MIDDLE), (right + 4, MIDDLE), arrow=True)
+            self.text(right + 12, MIDDLE, textwrap.fill(ANSWERS["comparison"], 10), weight="bold")
+            right += 18
+
+        bottom = BOTTOM
+        for lane in (lane for lane in self.lanes if lane.auxiliary):
+            edges, row, fork = (bottom + 4, bottom + 40), bottom + 20.5, apart if lane.digits else x
+            self.line((fork, ROWS[0] if lane.digits else MIDDLE + 2), (fork, row), dashed=True)
+            for branch in ROWS[: lane.digits]:
+                self.ax.plot(fork, branch, "o", color=LINE, ms=2.5, mew=0)
+            right = max(right, self.lane(lane, x + 9.5, [row], [fork], edges))
+            notes = ["helps training only" + ("" if weight is None else f", loss × {weight:g}")]
+            notes += ["reads one digit after the other"] if lane.digits > 1 else []
+            self.text(apart - 3, row, "\n".join(notes), ha="right")
+            bottom = edges[1]
+        return self.finish(max(160, right + 2), bottom + 4.5)
+
+    def finish(self, width: float, height: float) -> Figure:
+        """Write name and number of parameters above all, and cut the sheet to its size."""
+        name = type(self.network).__name__
+        self.box(2, 1.6, 2.6, 2.6, style.COLOURS.get(name, style.GREY), edge="none")
+        self.text(6, 3, name, 9.5, ha="left", weight="bold")
+        total = f"{self.network.parameters_per_trial:,} parameters (grey: in each layer)"
+        self.text(width - 2, 3, total, ha="right", color=style.GREY)
+        self.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
+        self.ax.set(xlim=(0, width), ylim=(height, 0))
+        self.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
+        return self.fig
+
+    def lane(self, lane: Lane, x: float, rows: list[float], ends: list[float], edges: tuple[float, float]) -> float:
+        """Draw a lane from `x` on, between `edges`; `rows` pass through it, drawn up to `ends`. Return where it ends."""
+        start, middle, dashed = x, (rows[0] + rows[-1]) / 2, lane.auxiliary
+        for layer in lane.layers:
+            number = f"{layer.parameters:,}" if layer.parameters else ""
+            if layer.is_map or (lane.digits and not dashed):
+                x, fills = x + 2, [FIRST, SECOND] if rows == [MIDDLE] else [FIRST]
+                self.box(x, rows[0] - 8, BLOCK, rows[-1] - rows[0] + 16, self.fill(layer, dashed), dashed)
+                half = 1.55 * (len(layer.words) + bool(number))
+                self.text(x + BLOCK / 2, middle - half, "\n".join(layer.words), va="top")
+                self.text(x + BLOCK / 2, middle + half, number, va="bottom", color=style.GREY)
+                for i, row in enumerate(rows):
+                    left, right = self.output(x + BLOCK + MAP / 2, row, layer.shape, [(FIRST, SECOND)[row == ROWS[1]]])
+                    self.line((ends[i], row), (x, row), arrow=True, dashed=dashed)
+                    self.line((x + BLOCK, row), (left, row), arrow=True, dashed=dashed)
+                ends, x = [right] * len(rows), x + BLOCK + MAP - 1
+            else:
+                at, row, height = x + BAR / 2 + 1, rows[0], self.height(layer.shape)
+                self.box(at - 1.6, row - height / 2, 3.2, height, self.fill(layer, dashed), dashed)
+                self.line((ends[0], row), (at - 1.6, row), arrow=True, dashed=dashed)
+                self.text(at, row - height / 2 - 2, _by(layer.shape), 7.5)
+                self.text(at, row + 8.6, "\n".join(layer.words), va="top")
+                self.text(at, row + 18.6, number, va="bottom", color=style.GREY)
+                ends, x = [at + 1.6], x + BAR
+        if lane.answers:
+            self.text(at, rows[0] - 10, textwrap.fill(lane.answers, 10), weight="bold")
         else:
-            begin, end = x - 1, x + 1
-            s.box(begin, MIDDLE - 8, 2, 16, SECOND, LINE)
-        s.line((apart + 4, MIDDLE), (begin, MIDDLE))
-        s.text(x - 6, MIDDLE - 7, word, ha="left")
-        s.text(x, MIDDLE + 6, "×".join(map(str, joined)))
-        meeting, start = x, x + 6
-        for lane in pair:
-            last = end
-            end = self.lane(lane, start, [MIDDLE], [last], (ROWS[0] - ABOVE, ROWS[1] + BELOW))
-            right, start = end, end + 4
-        right = max(right if pair else x, 0)
-        bottom = ROWS[1] + BELOW
-        for lane in self.auxiliaries:
-            top = bottom + 4
-            row = top + 16
-            corner = meeting if lane.digits != 2 else apart + 2
-            if lane.digits == 2:
-                s.line((corner, ROWS[0]), (corner, row), (meeting + 6, row), dashed=True, arrow=False)
-            begin = meeting + 6
-            end = self.lane(lane, begin, [row], [corner], (top, top + 34), source=MIDDLE + 8)
-            note = "helps training only" + (f",\nits loss × {self.weight:g}" if self.weight is not None else "")
-            s.text(corner - 3, row, note, ha="right")
-            bottom, right = top + 34, max(right, end)
-        width, height = max(160, right + 2), bottom + 1.5
-        self.head(width)
-        s.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
-        s.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
-        s.ax.set(xlim=(0, width), ylim=(height, 0))
-        return s.fig
+            for end, row in zip(ends, rows, strict=True):
+                self.line((end, row), (x + 2, row))
+        x += 2
+        self.box(start, edges[0], x - start, edges[1] - edges[0], "none" if dashed else style.PALE, dashed, "#C9CFD5", 0.2)
+        self.text(start + 2, edges[0] + 2.4, lane.name, ha="left", style="italic")
+        return x
+
+    def output(self, x: float, y: float, shape: tuple[int, ...], fills: list[str]) -> tuple[float, float]:
+        """Draw what a layer makes, around `x`, `y`: a sheet per 8 channels, or a bar; return its left and right edge."""
+        if len(shape) == 3:
+            channels, high, wide = shape
+            n = min(10, max(len(fills), math.ceil(channels / 8)))
+        else:
+            high, wide, n = self.height(shape), 2.0, 1
+        step = 0.65
+        left, top = x - (wide + step * (n - 1)) / 2, y - high / 2
+        for i in reversed(range(n)):
+            corner = (left + step * i, top + step * ((n - 1) / 2 - i))
+            self.ax.add_patch(Rectangle(corner, wide, high, fc=fills[i * len(fills) // n], ec=LINE, lw=0.5, zorder=3))
+        self.text(x, y + high / 2 + step * (n - 1) / 2 + 2, _by(shape))
+        return left, left + wide + step * (n - 1)
+
+    def height(self, shape: tuple[int, ...]) -> float:
+        return max(1.2, 15 * math.sqrt(math.prod(shape) / self.widest))
+
+    def fill(self, layer: Layer, pale: bool) -> tuple[float, ...]:
+        return matplotlib.colors.to_rgba(COLOURS.get(type(layer.module), "#E4E7EA"), 0.5 if pale else 1)
+
+    def image(self, x: float, y: float, pixels: np.ndarray) -> None:
+        self.ax.add_patch(Rectangle((x, y), IMAGE, IMAGE, fc="white", ec=style.GREY, lw=0.7, zorder=3))
+        squares = [(Rectangle((x + j, y + i), 1, 1), f"{1 - p:.2f}") for (i, j), p in np.ndenumerate(pixels) if p > 0.03]
+        patches, greys = zip(*squares, strict=True) if squares else ((), ())
+        self.ax.add_collection(PatchCollection(patches, facecolors=greys, edgecolors=greys, linewidths=0.1, zorder=4))
+
+    def box(self, x, y, width, height, fill, dashed=False, edge=LINE, zorder=2) -> None:
+        shape = f"round,pad=0,rounding_size={min(0.8, width / 4, height / 4)}"
+        dashes = DASHES if dashed else "-"
+        self.ax.add_patch(FancyBboxPatch((x, y), width, height, shape, fc=fill, ec=edge, lw=0.7, ls=dashes, zorder=zorder))
+
+    def line(self, *points: tuple[float, float], arrow: bool = False, dashed: bool = False) -> None:
+        self.ax.plot(*zip(*points, strict=True), color=LINE, lw=0.8, ls=DASHES if dashed else "-", zorder=1)
+        if arrow:
+            self.ax.plot(points[-1][0] - 0.55, points[-1][1], ">", color=LINE, ms=2.8, mew=0, zorder=5)
+
+    def text(self, x: float, y: float, text: str, size: float = 7, **more) -> None:
+        if text:
+            self.ax.text(x, y, text, size=size, linespacing=1.15, **{"ha": "center", "va": "center", "zorder": 6} | more)

@@ -51,7 +51,8 @@ Block = dict[str, Any]  # a kind, the name of a function in templates/report.lua
 def finished(nb: NotebookNode, name: str) -> None:
     """Check that papermill ran every cell of `nb`, up to a last code cell tagged `end`; `name` is for the message.
 
-    A notebook whose kernel was killed looks finished; only its end marker, run, tells that it is.
+    A notebook whose kernel was killed looks finished: papermill calls every cell completed. Only the end marker, run,
+    tells that all cells before it were run too; so that cell should be trivial, as a death within it leaves no trace.
 
     Raises ValueError that names the notebook and says what is missing.
     """

@@ -18,7 +18,7 @@ class Curve:
     mean: np.ndarray
     sd: np.ndarray
     n: int
-    band: Band
+    band: Band | None
     colour: str
     line: str = "-"
 
@@ -47,21 +47,24 @@ def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
         epochs = np.arange(1, len(curve.mean) + 1)
         if curve.n > 1:
             ax.fill_between(epochs, curve.mean - curve.sd, curve.mean + curve.sd, color=curve.colour, alpha=0.15, lw=0)
+        if curve.band is not None and not curve.band.sparse.all():
             ax.fill_between(epochs, curve.band.low, curve.band.high, color=curve.colour, alpha=0.35, lw=0)
         ax.plot(epochs, curve.mean, curve.line, color=curve.colour, label=f"{name} (n = {curve.n})")
     ax.axhline(chance, color="0.35", lw=0.8, ls=(0, (4, 3)))
-    ax.text(
-        0.99,
-        chance,
+    ax.annotate(
         f"majority class {chance:.1f} %",
-        transform=ax.get_yaxis_transform(),
-        fontsize=7,
-        color="0.35",
+        (0.995, chance),
+        (0, -3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
         ha="right",
         va="top",
+        fontsize=7,
+        color="0.35",
     )
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, len(epochs)))
-    ax.legend(loc="upper left" if curve.mean[-1] > curve.mean[0] + 10 else "best")
+    late = curve.mean[len(epochs) // 2] < curve.mean[-1] - 5  # still rising: the upper left is free
+    ax.legend(loc="upper left" if late else "lower right", bbox_to_anchor=None if late else (1, 0.32))
     return ax
 
 

@@ -44,19 +44,20 @@ template <int W> struct Vector;
   template <> struct Vector<W> {                                        \
     typedef float Floats __attribute__((vector_size(4 * W)));           \
     typedef int Ints __attribute__((vector_size(4 * W)));               \
-    typedef unsigned char Bytes __attribute__((vector_size(W)));        \
   }
 VECTOR(4);
 VECTOR(8);
 VECTOR(16);
 template <int W> using Floats = typename Vector<W>::Floats;
 template <int W> using Ints = typename Vector<W>::Ints;
-template <int W> using Bytes = typename Vector<W>::Bytes;
 
 // The widest vector that divides n channels (n is a multiple of 8).
 constexpr int width(int n) { return WIDEST > 8 && n % 16 ? 8 : WIDEST; }
 
-#define INLINE static inline __attribute__((always_inline))
+// Loops over registers must be unrolled completely, or the registers become memory.
+#define UNROLL _Pragma("GCC unroll 32")
+#define INLINED __attribute__((always_inline))
+#define INLINE static inline INLINED
 
 template <class V> INLINE V load(const void* p) {
   V v;
@@ -66,6 +67,13 @@ template <class V> INLINE V load(const void* p) {
 template <class V> INLINE void store(void* p, V v) { std::memcpy(p, &v, sizeof v); }
 template <class V> INLINE V greater_of(V a, V b) { return a > b ? a : b; }
 template <class V> INLINE V relu(V v) { return V{} > v ? V{} : v; }  // keeps NaN, as torch does
+
+// Ask for memory that is needed later, while the arithmetic is busy: `part` of 16 parts of an array. A stack of trials
+// does not fit into the cache, and waiting for it would cost a third of the time.
+enum { READ, WRITE };
+template <int WHAT> INLINE void prefetch(const float* p, long floats, int part) {
+  for (long at = floats * part / 16; at < floats * (part + 1) / 16; at += 16) __builtin_prefetch(p + at, WHAT, 2);
+}
 
 // ---- The maps of F(2x2, 3x3), on anything that adds ---------------------------------------------------------------------
 
@@ -142,17 +150,13 @@ template <class V> INLINE void output_map(const V (&m)[4][4], V (&y)[2][2]) {  /
     y[i][1] = t[i][1] - t[i][2] + t[i][3];
   }
 }
-template <class V> INLINE void output_gradient(const V (&y)[2][2], V (&m)[4][4]) {  // m = A y A^T
-  const V t[4][2] = {{y[0][0], y[0][1]},
-                     {y[0][0] + y[1][0], y[0][1] + y[1][1]},
-                     {y[0][0] - y[1][0], y[0][1] - y[1][1]},
-                     {y[1][0], y[1][1]}};
-  for (int i = 0; i < 4; i++) {
-    m[i][0] = t[i][0];
-    m[i][1] = t[i][0] + t[i][1];
-    m[i][2] = t[i][0] - t[i][1];
-    m[i][3] = t[i][1];
-  }
+template <class V> INLINE void output_gradient(const V (&y)[2][2], int i, V (&m)[4]) {  // row i of m = A y A^T
+  const V left = i == 0 ? y[0][0] : i == 1 ? y[0][0] + y[1][0] : i == 2 ? y[0][0] - y[1][0] : y[1][0];
+  const V right = i == 0 ? y[0][1] : i == 1 ? y[0][1] + y[1][1] : i == 2 ? y[0][1] - y[1][1] : y[1][1];
+  m[0] = left;
+  m[1] = left + right;
+  m[2] = left - right;
+  m[3] = right;
 }
 
 // ---- Batch normalisation ------------------------------------------------------------------------------------------------
@@ -179,16 +183,18 @@ template <int OUTPUTS> struct First {
   static constexpr int POSITIONS = 144;
   using F = Floats<W>;
   using I = Ints<W>;
-  using B = Bytes<W>;
   using L = Floats<WIDEST>;  // along a row of the image
 
   struct Patches {
     double sum[9], gram[9][9];
   };
-  // Kept for the backward pass, per digit: the sums of the patches, and the chosen position of each window.
+  // Kept for the backward pass, per digit: the sums of the patches, and which position each window chose.
   static constexpr long PATCHES = sizeof(Patches) / sizeof(float);
-  static long saved(long batch) { return PATCHES + batch * POOLED / 4; }
-  static constexpr unsigned char OFF = 4;  // of a window whose ReLU is off
+  static constexpr int CHOSEN = Q * O;
+  static long saved(long batch) { return PATCHES + batch * CHOSEN; }
+  // The choices of a row of six windows are one integer per output, four bits a window, of which one is set, or none
+  // where the ReLU is off. Rows are written from the top and read from the bottom.
+  static constexpr int BITS = 4, TOP = BITS * (Q - 1);
 
   // Rows are read as 16 floats, beyond their end: the last image of a batch is read from a copy with room behind it.
   struct Images {
@@ -282,12 +288,13 @@ template <int OUTPUTS> struct First {
 
   // One image: y, and for training the chosen position of each window.
   template <bool TRAIN>
-  static void image(const float* v, const float* u, const float* shift, float* y, unsigned char* chosen) {
+  static void image(const float* v, const float* u, const float* shift, float* y, float* chosen) {
     for (int o = 0; o < O; o += W) {
       F filter[4][4];
       for (int k = 0; k < 16; k++) filter[k / 4][k % 4] = load<F>(u + k * O + o);
       const F plus = load<F>(shift + o);
-      for (int r = 0; r < Q; r++)
+      for (int r = 0; r < Q; r++) {
+        I row = {};
         for (int q = 0; q < Q; q++) {
           F m[4][4], z[2][2];
           for (int i = 0; i < 4; i++)
@@ -296,20 +303,21 @@ template <int OUTPUTS> struct First {
           const int at = (r * Q + q) * O + o;
           if (TRAIN) {
             F best = z[0][0];
-            I where = {};
+            I where = I{} + (1 << TOP);
             for (int e = 1; e < 4; e++) {  // a later position must be greater: the first greatest wins
-              I later = z[e / 2][e % 2] > best;
-              where = later ? I{} + e : where;
-              best = later ? z[e / 2][e % 2] : best;
+              const F next = z[e / 2][e % 2];
+              where = next > best ? I{} + (1 << (TOP + e)) : where;
+              best = greater_of(next, best);
             }
-            F out = relu(best + plus);
+            const F out = relu(best + plus);
             store(y + at, out);
-            where = out > F{} ? where : I{} + OFF;
-            store(chosen + at, __builtin_convertvector(where, B));
+            row = (row >> BITS) | (out > F{} ? where : I{});
           } else {
             store(y + at, relu(greater_of(greater_of(z[0][0], z[0][1]), greater_of(z[1][0], z[1][1])) + plus));
           }
         }
+        if (TRAIN) store(chosen + r * O + o, row);
+      }
     }
   }
 
@@ -337,10 +345,9 @@ template <int OUTPUTS> struct First {
         mean[o] = m, var[o] = s, work.scale[o] = scale, work.shift[o] = beta[o] - m * scale;
       }
       filters(w, work.scale, work.u);
-      unsigned char* chosen = (unsigned char*)(kept + PATCHES);
       for (long i = 0; i < batch; i++) {
         inputs(images[i], work.v);
-        image<true>(work.v, work.u, work.shift, y + i * POOLED, chosen + i * POOLED);
+        image<true>(work.v, work.u, work.shift, y + i * POOLED, kept + PATCHES + i * CHOSEN);
       }
     }
   }
@@ -363,11 +370,10 @@ template <int OUTPUTS> struct First {
       Images images(x, batch);
       Patches sums;
       std::memcpy(&sums, kept, sizeof sums);
-      const unsigned char* chosen = (const unsigned char*)(kept + PATCHES);
       alignas(64) float du[16 * O] = {}, total[O] = {};
       for (long i = 0; i < batch; i++) {
         inputs(images[i], work.v);
-        gradients(work.v, gy + i * POOLED, chosen + i * POOLED, du, total);
+        gradients(work.v, gy + i * POOLED, kept + PATCHES + i * CHOSEN, du, total);
       }
       for (int o = 0; o < O; o++) {
         double u[4][4], g[3][3], along = 0;
@@ -389,21 +395,23 @@ template <int OUTPUTS> struct First {
   }
 
   // One image: du += V * (A g A^T), total += sum of g.
-  static void gradients(const float* v, const float* gy, const unsigned char* chosen, float* du, float* total) {
+  static void gradients(const float* v, const float* gy, const float* chosen, float* du, float* total) {
     for (int o = 0; o < O; o += W) {
       F sum[4][4] = {}, all = {};
-      for (int r = 0; r < Q; r++)
-        for (int q = 0; q < Q; q++) {
-          const int at = (r * Q + q) * O + o;
-          const I where = __builtin_convertvector(load<B>(chosen + at), I);
-          const F g = load<F>(gy + at);
-          const F dz[2][2] = {{where == 0 ? g : F{}, where == 1 ? g : F{}}, {where == 2 ? g : F{}, where == 3 ? g : F{}}};
-          F m[4][4];
-          output_gradient(dz, m);
-          all += m[1][1];
-          for (int i = 0; i < 4; i++)
-            for (int j = 0; j < 4; j++) sum[i][j] += v[(r * 4 + i) * 48 + COMPONENT[j] + 2 * q] * m[i][j];
+      for (int r = 0; r < Q; r++) {
+        I row = load<I>(chosen + r * O + o);
+        for (int q = 0; q < Q; q++, row >>= BITS) {
+          const F g = load<F>(gy + (r * Q + q) * O + o), none = {};
+          const F dz[2][2] = {{(row & 1) != 0 ? g : none, (row & 2) != 0 ? g : none},
+                              {(row & 4) != 0 ? g : none, (row & 8) != 0 ? g : none}};
+          UNROLL for (int i = 0; i < 4; i++) {
+            F m[4];
+            output_gradient(dz, i, m);
+            for (int j = 0; j < 4; j++) sum[i][j] += v[(r * 4 + i) * 48 + COMPONENT[j] + 2 * q] * m[j];
+            if (i == 1) all += m[1];
+          }
         }
+      }
       for (int k = 0; k < 16; k++) store(du + k * O + o, load<F>(du + k * O + o) + sum[k / 4][k % 4]);
       store(total + o, load<F>(total + o) + all);
     }
@@ -421,15 +429,15 @@ template <int M, int K, int N, int AM, int AK, bool ADD> INLINE void product(con
   for (int n = 0; n < N; n += V * W)
     for (int m = 0; m < M; m += R) {
       F sum[R][V];
-      for (int r = 0; r < R; r++)
+      UNROLL for (int r = 0; r < R; r++)
         for (int v = 0; v < V; v++) sum[r][v] = ADD ? load<F>(c + (m + r) * N + n + v * W) : F{};
       for (int k = 0; k < K; k++) {
         F right[V];
         for (int v = 0; v < V; v++) right[v] = load<F>(b + k * N + n + v * W);
-        for (int r = 0; r < R; r++)
+        UNROLL for (int r = 0; r < R; r++)
           for (int v = 0; v < V; v++) sum[r][v] += a[(m + r) * AM + k * AK] * right[v];
       }
-      for (int r = 0; r < R; r++)
+      UNROLL for (int r = 0; r < R; r++)
         for (int v = 0; v < V; v++) store(c + (m + r) * N + n + v * W, sum[r][v]);
     }
 }
@@ -482,8 +490,11 @@ template <int INPUTS, int OUTPUTS> struct Second {
   }
 
   // M = sum over channels of U * V, as [16][tile][O].
-  static __attribute__((noinline)) void multiply(Work& work) {
-    for (int k = 0; k < 16; k++) product<TILES, C, O, C, 1, false>(work.v[k], work.u[k], work.m[k]);
+  template <class Ahead> static void multiply(Work& work, Ahead ahead) {
+    for (int k = 0; k < 16; k++) {
+      ahead(k);
+      product<TILES, C, O, C, 1, false>(work.v[k], work.u[k], work.m[k]);
+    }
   }
 
   INLINE void outputs(const Work& work, int tile, int o, F (&z)[2][2]) {
@@ -508,7 +519,11 @@ template <int INPUTS, int OUTPUTS> struct Second {
       for (long n = 0; n < batch; n += CHUNK) {
         const int count = std::min<long>(CHUNK, batch - n);
         inputs(work, x + n * IMAGE, count);
-        multiply(work);
+        multiply(work, [&](int part) INLINED {
+          prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part);
+          prefetch<WRITE>(z + n * MAP, count * MAP, part);
+          prefetch<WRITE>(p + n * POOLED, count * POOLED, part);
+        });
         for (int o = 0; o < O; o += WO) {
           F sum = {}, squares = {};
           for (int tile = 0; tile < 4 * count; tile++) {
@@ -542,7 +557,10 @@ template <int INPUTS, int OUTPUTS> struct Second {
     for (long n = 0; n < count; n += CHUNK) {
       const int some = std::min<long>(CHUNK, count - n);
       inputs(work, x + n * IMAGE, some);
-      multiply(work);
+      multiply(work, [&](int part) INLINED {
+        prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part);
+        prefetch<WRITE>(y + n * POOLED, some * POOLED, part);
+      });
       for (int o = 0; o < O; o += WO) {
         const F plus = load<F>(shift + o);
         for (int tile = 0; tile < 4 * some; tile++) {
@@ -587,9 +605,12 @@ template <int INPUTS, int OUTPUTS> struct Second {
         const int count = std::min<long>(CHUNK, batch - n);
         inputs(work, x + n * IMAGE, count);
         output_gradients(work, z + n * MAP, p + n * POOLED, y + n * POOLED, gy + n * POOLED, count);
-        multiply_filters(work);
+        multiply_filters(work, [&](int part) INLINED { prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part); });
         if (dx) {
-          multiply_inputs(work);
+          multiply_inputs(work, [&](int part) INLINED {
+            prefetch<READ>(z + (n + CHUNK) * MAP, CHUNK * MAP, part);
+            prefetch<WRITE>(dx + n * IMAGE, count * IMAGE, part);
+          });
           input_gradients(work, dx + n * IMAGE, count);
         }
       }
@@ -617,26 +638,35 @@ template <int INPUTS, int OUTPUTS> struct Second {
         const int at = tile * O + o;
         const F greatest = load<F>(p + at);
         F g = load<F>(y + at) > F{} ? load<F>(gy + at) * scale : F{};
-        F dz[2][2], m[4][4];
+        F dz[2][2];
         for (int e = 0; e < 4; e++) {
           const F here = load<F>(z + (tile * 4 + e) * O + o);
           const I it = here == greatest;
           dz[e / 2][e % 2] = here * slope + offset + (it ? g : F{});
           g = it ? F{} : g;
         }
-        output_gradient(dz, m);
-        for (int k = 0; k < 16; k++) store(work.m[k] + at, m[k / 4][k % 4]);
+        UNROLL for (int i = 0; i < 4; i++) {
+          F m[4];
+          output_gradient(dz, i, m);
+          for (int j = 0; j < 4; j++) store(work.m[4 * i + j] + at, m[j]);
+        }
       }
     }
     if (count < CHUNK)
       for (int k = 0; k < 16; k++) std::memset(work.m[k] + 4 * count * O, 0, (TILES - 4 * count) * O * sizeof(float));
   }
 
-  static __attribute__((noinline)) void multiply_filters(Work& work) {  // dU += sum over tiles of V * dM
-    for (int k = 0; k < 16; k++) product<C, TILES, O, 1, C, true>(work.v[k], work.m[k], work.du[k]);
+  template <class Ahead> static void multiply_filters(Work& work, Ahead ahead) {  // dU += sum over tiles of V * dM
+    for (int k = 0; k < 16; k++) {
+      ahead(k);
+      product<C, TILES, O, 1, C, true>(work.v[k], work.m[k], work.du[k]);
+    }
   }
-  static __attribute__((noinline)) void multiply_inputs(Work& work) {  // dV = sum over outputs of U * dM
-    for (int k = 0; k < 16; k++) product<TILES, O, C, O, 1, false>(work.m[k], work.ut[k], work.dv[k]);
+  template <class Ahead> static void multiply_inputs(Work& work, Ahead ahead) {  // dV = sum over outputs of U * dM
+    for (int k = 0; k < 16; k++) {
+      ahead(k);
+      product<TILES, O, C, O, 1, false>(work.m[k], work.ut[k], work.dv[k]);
+    }
   }
 
   // dx = B dV B^T, summed where tiles overlap.

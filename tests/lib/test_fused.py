@@ -1,0 +1,285 @@
+"""The compiled block computes what PyTorch computes in float64, up to the rounding of float32; building it never raises."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lib import fused
+from lib.fused import build
+
+ROOT = Path(__file__).parents[2]
+EPS = 1e-5
+SHAPES = sorted(fused.SHAPES)
+
+compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
+
+
+def draw(shape, trials, digits, batch, kind="noise", seed=0):
+    """Inputs of the block: x as images come (`noise`, or mostly equal background), weights, gamma of both signs, beta."""
+    channels, outputs, size = shape
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(trials, digits, batch, size, size, channels, generator=random)
+    if kind == "background":  # a few bright pixels on one shade: most windows of the pooling have ties
+        lit = torch.rand(trials, digits, batch, size, size, channels, generator=random) < 0.5 / channels
+        x = torch.where(lit, x.abs() + 0.1, torch.tensor(-0.42 if channels == 1 else 0.0))
+    weight = (torch.rand(trials, outputs, channels, 3, 3, generator=random) * 2 - 1) / (9 * channels) ** 0.5
+    gamma = torch.randn(trials, outputs, generator=random)
+    beta = torch.randn(trials, outputs, generator=random) / 2
+    return x, weight, gamma, beta
+
+
+def reference(x, weight, gamma, beta, statistics=None):
+    """The definition, digit by digit of each trial, in the precision of its inputs: y, mean, variance."""
+    ys, means, variances = [], [], []
+    for t in range(len(x)):
+        for images in x[t]:
+            z = F.conv2d(images.permute(0, 3, 1, 2), weight[t])
+            means.append(z.mean((0, 2, 3)))
+            variances.append(z.var((0, 2, 3), correction=0))
+            mean, var = (None, None) if statistics is None else (statistics[0][t], statistics[1][t])
+            normal = F.batch_norm(z, mean, var, gamma[t], beta[t], training=statistics is None, eps=EPS)
+            ys.append(F.relu(F.max_pool2d(normal, 2)).permute(0, 2, 3, 1))
+    return tuple(torch.stack(each).unflatten(0, x.shape[:2]) for each in (ys, means, variances))
+
+
+def gradients(block, inputs, direction):
+    """Gradients of `sum(y * direction)`, of the inputs that require one."""
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    return torch.autograd.grad((block(*inputs)[0] * direction).sum(), wanted)
+
+
+def prepare(inputs, dtype=torch.float32):
+    """Leaves in `dtype` that require gradients, except images of one channel, which are data."""
+    x, *others = (tensor.detach().to(dtype) for tensor in inputs)
+    return [x.requires_grad_(x.shape[-1] > 1), *(tensor.requires_grad_() for tensor in others)]
+
+
+def ours(*inputs):
+    return fused.block(*inputs, EPS)
+
+
+def assert_close(actual, expected, tolerance):
+    """Compare on the scale of the tensor: a sum's rounding error is relative to its terms, not to the result."""
+    error = (actual.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    assert error < tolerance, f"relative error {error:.1e}"
+
+
+def without_near_ties(shape, trials, digits, batch, kind="noise"):
+    """Draw inputs in whose pooling windows float32 and float64 choose alike.
+
+    Where the two greatest of a window differ by less than rounding, either choice is right and the gradients differ.
+    Exact ties stay: both must give them to the first.
+    """
+    for seed in range(100):
+        inputs = draw(shape, trials, digits, batch, kind, seed)
+        x, weight, gamma, _ = (tensor.double() for tensor in inputs)
+        z = torch.stack([F.conv2d(a.flatten(0, 1).permute(0, 3, 1, 2), w) for a, w in zip(x, weight, strict=True)])
+        z = (z * gamma.sign()[:, None, :, None, None]).unfold(3, 2, 2).unfold(4, 2, 2).flatten(-2)
+        gap = (z.amax(-1, keepdim=True) - z)[..., :].sort(-1).values
+        close = (gap > 1e-12) & (gap < 2e-6 * z.abs().max())
+        if not close.any():
+            return inputs
+        # Images with a near tie are replaced by the first image without one (and if there is none, draw again).
+        bad = close.flatten(2).any(2).unflatten(1, (digits, batch))
+        if all((~row).any() for row in bad.flatten(0, 1)):
+            for t in range(trials):
+                for d in range(digits):
+                    inputs[0][t, d, bad[t, d]] = inputs[0][t, d, (~bad[t, d]).nonzero()[0, 0]].clone()
+            return inputs
+    raise AssertionError("no inputs without near ties")
+
+
+@compiled
+@pytest.mark.parametrize("kind", ["noise", "background"])
+@pytest.mark.parametrize("batch", [1, 3, 7, 50])
+@pytest.mark.parametrize("digits", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_block_and_its_gradients_are_those_of_pytorch(shape, digits, batch, kind):
+    inputs = without_near_ties(shape, 2, digits, batch, kind)
+    exact = prepare(inputs, torch.float64)
+    expected = reference(*exact)
+    actual = ours(*prepare(inputs))
+    for ours_, theirs in zip(actual, expected, strict=True):
+        assert_close(ours_, theirs, 1e-5)
+    direction = torch.randn(expected[0].shape, generator=torch.Generator().manual_seed(1))
+    direction[expected[0].abs() < 1e-5] = 0  # at the ReLU's corner either side is right
+    pairs = zip(
+        gradients(ours, prepare(inputs), direction), gradients(reference, exact, direction.double()), strict=True
+    )
+    for ours_, theirs in pairs:
+        assert ours_.is_contiguous()
+        assert_close(ours_, theirs, 3e-5)
+
+
+@compiled
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_channel_with_gamma_zero(shape):
+    x, weight, gamma, beta = without_near_ties(shape, 2, 2, 7)
+    gamma[:, 1:3], beta[:, 1], beta[:, 2] = 0, 0.5, -0.5
+    inputs = x, weight, gamma, beta
+    direction = torch.randn(ours(*inputs)[0].shape, generator=torch.Generator().manual_seed(1))
+    actual = gradients(ours, prepare(inputs), direction)
+    expected = gradients(reference, prepare(inputs, torch.float64), direction.double())
+    for ours_, theirs in zip(actual, expected, strict=True):
+        assert_close(ours_, theirs, 3e-5)
+
+
+@compiled
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_first_of_equals_gets_the_gradient(shape):
+    channels, outputs, size = shape
+    inputs = draw(shape, 1, 1, 2)
+    inputs[0][:, :, 0] = 0.5  # one image of a single shade: every window is a tie of four
+    direction = torch.ones(1, 1, 2, (size - 2) // 2, (size - 2) // 2, outputs)
+    direction[:, :, 1] = 0
+    actual = gradients(ours, prepare(inputs), direction)
+    expected = gradients(reference, prepare(inputs, torch.float64), direction.double())
+    for ours_, theirs in zip(actual, expected, strict=True):
+        assert_close(ours_, theirs, 3e-5)
+
+
+@compiled
+@pytest.mark.parametrize("batch", [1, 7, 50])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_block_test_is_pytorchs_eval_mode(shape, batch):
+    x, weight, gamma, beta = draw(shape, 2, 2, batch)
+    mean, var = torch.randn(gamma.shape) / 4, torch.rand(gamma.shape) + 0.1
+    y = fused.block_test(x, weight, gamma, beta, mean, var, EPS)
+    expected, *_ = reference(*(tensor.double() for tensor in (x, weight, gamma, beta)), (mean.double(), var.double()))
+    assert_close(y, expected, 1e-5)
+
+
+@compiled
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_same_call_gives_the_same_bits(shape):
+    inputs = draw(shape, 3, 2, 7)
+    direction = torch.randn(ours(*inputs)[0].shape)
+    first, second = ([*ours(*inputs), *gradients(ours, prepare(inputs), direction)] for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_trial_has_the_same_bits_alone_and_in_a_stack(shape):
+    inputs = draw(shape, 3, 2, 7)
+    direction = torch.randn(ours(*inputs)[0].shape)
+    together = [*ours(*inputs), *gradients(ours, prepare(inputs), direction)]
+    one = [tensor[1:2] for tensor in inputs]
+    alone = [*ours(*one), *gradients(ours, prepare(one), direction[1:2])]
+    assert all(torch.equal(a[1:2], b) for a, b in zip(together, alone, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_read_or_written_outside_the_tensors(shape):
+    guard = 64
+    inputs = prepare(draw(shape, 2, 2, 7))
+    expected = ours(*inputs)[0]
+    walled = []
+    for tensor in inputs:
+        memory = torch.full((tensor.numel() + 2 * guard,), float("nan"))
+        inner = memory[guard:-guard].view(tensor.shape)
+        inner.copy_(tensor.detach())
+        walled.append(inner)
+    assert torch.equal(ours(*walled)[0], expected)
+
+
+@compiled
+def test_not_a_number_stays_visible():
+    x, *others = draw(SHAPES[0], 1, 1, 3)
+    x[0, 0, 1, 5, 5] = float("nan")
+    y, mean, _ = ours(x, *others)
+    assert mean.isnan().all() and y.isnan().all()
+
+
+@compiled
+def test_a_gradient_that_is_not_contiguous():
+    inputs = draw(SHAPES[1], 2, 2, 3)
+    weights = torch.randn(2, 2, 3, 32, 2, 2)
+    strided = gradients(ours, prepare(inputs), weights.permute(0, 1, 2, 4, 5, 3))
+    plain = gradients(ours, prepare(inputs), weights.permute(0, 1, 2, 4, 5, 3).contiguous())
+    assert all(torch.equal(a, b) for a, b in zip(strided, plain, strict=True))
+
+
+@compiled
+def test_what_does_not_fit_is_refused_in_words():
+    x, weight, gamma, beta = draw(SHAPES[1], 2, 2, 3)
+    for error, words, arguments in [
+        (TypeError, "x is torch.float64", (x.double(), weight, gamma, beta)),
+        (ValueError, "gamma.*not contiguous", (x, weight, gamma.t().contiguous().t(), beta)),
+        (ValueError, "x has shape", (x[0], weight, gamma, beta)),
+        (ValueError, "weight has shape", (x, weight[:1], gamma, beta)),
+        (ValueError, "beta has shape", (x, weight, gamma, beta[:, :3].contiguous())),
+        (ValueError, "compiled:", (x, weight[:, :31].contiguous(), gamma, beta)),
+        (ValueError, "without any image", (x[:, :, :0].contiguous(), weight, gamma, beta)),
+    ]:
+        with pytest.raises(error, match=words):
+            ours(*arguments)
+    x, *others = draw(SHAPES[0], 1, 1, 3)
+    with pytest.raises(ValueError, match="requires a gradient"):
+        ours(x.requires_grad_(), *others)
+
+
+def test_covers():
+    assert fused.covers(1, 16, 14) and fused.covers(16, 32, 6)
+    assert not fused.covers(1, 16, 28) and not fused.covers(3, 16, 14)
+
+
+def ask(**environment):
+    """What `available()` says in a new process, with other variables."""
+    code = "from lib import fused; print(*fused.available(), sep='|')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def answer(process):
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return out.strip().split("|")
+
+
+def test_without_a_compiler_there_is_a_reason(tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    works, why = answer(ask(CXX="/nonexistent", **cache))
+    assert works == "False" and "/nonexistent" in why
+    works, why = answer(ask(CXX="", PATH="", **cache))
+    assert works == "False" and "no C++ compiler" in why
+
+
+def test_a_compiler_that_fails_is_a_reason(tmp_path):
+    works, why = answer(ask(CXX="false", XDG_CACHE_HOME=str(tmp_path)))
+    assert works == "False" and "failed" in why
+    assert not list(tmp_path.rglob("*.so")) and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path):
+    (tmp_path / "file").write_text("")
+    works, why = answer(ask(XDG_CACHE_HOME=str(tmp_path / "file")))
+    assert works == "False" and why
+
+
+@compiled
+@pytest.mark.parametrize("damage", ["cut short", "one byte", "not a library"])
+def test_a_damaged_library_is_compiled_again(tmp_path, monkeypatch, damage):
+    assert answer(ask(XDG_CACHE_HOME=str(tmp_path)))[0] == "True"
+    (path,) = tmp_path.rglob("*.so")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"cut short": content[:5000], "one byte": content, "not a library": b"?"}[damage])
+    assert not build.intact(path)
+    works, why = answer(ask(XDG_CACHE_HOME=str(tmp_path)))
+    assert works == "True" and "from the cache" not in why and build.intact(path)
+    assert "from the cache" in answer(ask(XDG_CACHE_HOME=str(tmp_path)))[1]
+
+
+@compiled
+def test_two_processes_may_compile_at_once(tmp_path):
+    both = [ask(XDG_CACHE_HOME=str(tmp_path)) for _ in range(2)]
+    assert [answer(process)[0] for process in both] == ["True", "True"]
+    (path,) = tmp_path.rglob("fused*")
+    assert build.intact(path)

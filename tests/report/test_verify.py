@@ -1,0 +1,182 @@
+"""A stored block trained again: equal bits where that can be asked for, else close, and never with other content."""
+
+import copy
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib import Experiment, store
+from lib.training import train
+from report import verify
+
+CLEAN = {"commit": "0" * 40, "dirty": False}
+SMALL = Experiment(architecture="SAUX", dataset="digits", epochs=5, learning_rate=0.3)
+
+
+@pytest.fixture(autouse=True)
+def committed(monkeypatch):
+    """These tests hold in a checkout with changes, and without git."""
+    monkeypatch.setattr("lib.training.code_version", lambda: CLEAN)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """One block of 25 trials, as `make study` would store it, but for the commit."""
+    [record] = train(SMALL, range(25))
+    return {**record, "provenance": {**record["provenance"], **CLEAN}}
+
+
+@pytest.fixture
+def record(trained):
+    return copy.deepcopy(trained)
+
+
+def elsewhere(record):
+    return {**record, "provenance": {**record["provenance"], "cpu": "another one"}}
+
+
+def tamper_loss(record):
+    record["train_loss"][3][0] *= 1.002
+
+
+def tamper_auxiliary_loss(record):
+    record["auxiliary_train_loss"][24][0] *= 1.002
+
+
+def tamper_data(record):
+    record["data"][24] = "0" * 16
+
+
+def tamper_accuracy(record):
+    """Two more right answers in the last epoch of every trial, where they are bookkept."""
+    for counts, hexadecimal, table in zip(
+        record["test_correct"], record["last_bits"], record["last_table"], strict=True
+    ):
+        bits = store.bits_of(hexadecimal, SMALL.test_pairs)
+        for i in np.flatnonzero(np.array(bits) == 0)[:2]:
+            bits[i] = 1
+            cell = next(cell for row in table for cell in row if cell[0] < cell[1])
+            cell[0] += 1
+        counts[-1] += 2
+        record["last_bits"][record["test_correct"].index(counts)] = store.hex_of(bits)
+
+
+TAMPERED = (tamper_loss, tamper_auxiliary_loss, tamper_data, tamper_accuracy)
+
+
+def test_a_block_trained_again_on_the_same_machine_has_the_same_bits(record, tmp_path):
+    verdict = verify.verify(store.write(tmp_path, record))
+    assert verdict.agrees
+    assert "bitwise" in verdict.words and "every stored value is equal" in verdict.words
+
+
+def test_elsewhere_the_comparison_is_statistical_and_says_why(record, tmp_path):
+    record = elsewhere(record)
+    verdict = verify.verify(store.write(tmp_path, record))
+    assert verdict.agrees
+    assert "statistical (cpu another one there and" in verdict.words
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+@pytest.mark.parametrize("place", [dict, elsewhere])
+def test_a_tampered_block_with_a_valid_checksum_is_refused_in_both_modes(tamper, place, record, trained):
+    tamper(record)
+    verdict = verify.compare(place(record), trained)
+    assert not verdict.agrees
+    assert ("statistical" in verdict.words) == (place is elsewhere)
+
+
+def test_a_tampered_file_is_trained_again_and_refused(record, tmp_path):
+    tamper_accuracy(record)
+    path = store.write(tmp_path, record)  # the store itself has nothing against it
+    verdict = verify.verify(path)
+    assert not verdict.agrees
+    assert "bitwise" in verdict.words and "last_bits, last_table, test_correct differ" in verdict.words
+
+
+def test_a_difference_in_the_last_digit_is_refused_bitwise_only(record, trained):
+    record["test_loss"][0][2] *= 1.00001
+    assert not verify.compare(record, trained).agrees
+    assert verify.compare(elsewhere(record), trained).agrees
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("commit", "1" * 40), ("torch", "0.4"), ("stack", 150), ("dirty", True), ("threads", 2)]
+)
+def test_equal_bits_are_asked_for_only_where_all_that_decides_them_is_equal(field, value, record, trained):
+    record["provenance"][field] = value
+    assert verify.compare(record, trained).words.startswith("statistical")
+    record["provenance"] = trained["provenance"] | {"started": "2000-01-01T00:00:00+00:00", "seconds": 1.0}
+    assert verify.compare(record, trained).words.startswith("bitwise")
+
+
+def test_four_standard_errors_are_the_limit(record, trained):
+    n = SMALL.test_pairs
+    for shifts, agrees in (((2, -1), True), ((1, 1), False), ((3, 0), False), ((0, 0), True)):
+        for i, counts in enumerate(record["test_correct"]):
+            counts[-1] = min(trained["test_correct"][i][-1] + shifts[i % 2], n)
+        # (2, -1): mean 0.56 of 300 pairs, 1.8 standard errors; (3, 0): 1.56, five; (1, 1): no spread at all
+        assert verify.statistically(record, trained)[0] is agrees, shifts
+
+
+def test_one_trial_says_nothing_about_a_mean(trained):
+    one = copy.deepcopy(trained)
+    for name in ("test_correct", "train_loss", "auxiliary_train_loss", "data"):
+        one[name] = one[name][:1]
+    other = copy.deepcopy(one)
+    other["test_correct"][0][-1] += 5
+    assert verify.statistically(one, other)[0]
+
+
+def test_a_block_trained_by_torch_is_trained_by_torch_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIB_IMPLEMENTATION", "auto")
+    [record] = train(replace(SMALL, epochs=1), range(2), implementation="torch")
+    verdict = verify.verify(store.write(tmp_path, record))
+    assert verdict.agrees and "bitwise" in verdict.words
+
+
+def test_a_damaged_file_and_another_protocol_are_refused_with_the_reason(record, tmp_path, monkeypatch):
+    path = store.write(tmp_path, record)
+    monkeypatch.setattr("lib.experiment.PROTOCOL", 999)
+    verdict = verify.verify(path)
+    assert not verdict.agrees and "protocol 1 there and 999 here" in verdict.words
+    path.write_bytes(path.read_bytes().replace(b"0.6", b"0.7", 1))
+    verdict = verify.verify(path)
+    assert not verdict.agrees and "checksum" in verdict.words
+
+
+def test_the_choice_is_repeated_by_its_seed(tmp_path):
+    for name in ("SN-0", "WSN-1", "CAUX-2"):
+        for block in ("000-024", "025-049"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"trials-{block}.json").touch()
+    chosen = verify.choose(tmp_path, 3, seed=7)
+    assert chosen == verify.choose(tmp_path, 3, seed=7)
+    assert len(set(chosen)) == 3
+    assert len({tuple(verify.choose(tmp_path, 3, seed)) for seed in range(20)}) > 5
+    assert len(set(verify.choose(tmp_path, 99, seed=7))) == 6
+
+
+def test_the_command_prints_a_line_per_block_and_its_exit_code_is_the_result(record, tmp_path, capsys):
+    small = replace(SMALL, epochs=1)
+    [other] = train(small, range(3))
+    store.write(tmp_path, other)
+    assert verify.main(["--results", str(tmp_path), "--blocks", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"training 1 stored blocks of .* again, seed \d+", lines[0])
+    assert lines[1].startswith(f"ok: SAUX-{small.key}/trials-000-002.json: ")
+    assert lines[2] == "1 of 1 blocks agree"
+
+    tamper_data(record)
+    store.write(tmp_path, record)
+    assert verify.main(["--results", str(tmp_path), "--blocks", "2", "--seed", "3"]) == 1
+    out = capsys.readouterr().out
+    assert "again, seed 3" in out and "1 of 2 blocks agree" in out
+    assert f"MISMATCH: SAUX-{SMALL.key}/trials-000-024.json: " in out
+
+
+def test_an_empty_store_is_no_success(tmp_path, capsys):
+    assert verify.main(["--results", str(tmp_path)]) == 1
+    assert "holds no stored results" in capsys.readouterr().err
