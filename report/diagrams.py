@@ -5,6 +5,7 @@ table and alternative text come from these notes alone, for networks from outsid
 """
 
 import copy
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 import matplotlib
 import numpy as np
 import torch
-from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor, nn
@@ -54,39 +54,36 @@ class Lane:
 
 
 def read(network: Network) -> list[Lane]:
-    """Return the lanes of `network` in the order in which pairs of digits pass them; `network` stays as it is."""
+    """Return the lanes of `network` in the order in which pairs pass them, auxiliary ones last; it stays as it is."""
     network = copy.deepcopy(network).eval()
     trials, calls = network.shape.trials, {}
     for module in network.modules():
-        module.register_forward_hook(lambda module, x, y: calls.setdefault(module, []).append((x[0], y)))
+        module.register_forward_hook(
+            lambda module, x, y: calls.setdefault(module, []).append((x[0], y if isinstance(y, Tensor) else y[0]))
+        )
     like = next(network.parameters())
     with torch.no_grad():
         outputs = network(torch.zeros(trials, PAIRS, 2, IMAGE, IMAGE, dtype=like.dtype, device=like.device))
-
-    lanes, made_by_one = [], []  # and what was made of one digit
-    for name, child in sorted(
-        ((name, child) for name, child in network.named_children() if child in calls),
-        key=lambda named: list(calls).index(named[1]),
-    ):
+    names = {child: name for name, child in network.named_children()}
+    lanes, of_one = [], []  # and what was made of one digit
+    for child in (module for module in calls if module in names):
         x, y = calls[child][0][0], calls[child][-1][1]
         passes = len(calls[child]) * x.numel() // math.prod(_item(x)) // (trials * PAIRS)
-        one = _item(x) == (1, IMAGE, IMAGE) or any(_same(x, made) for made in made_by_one)
-        lane = Lane(name, _item(x), passes if passes > 1 else int(one), _same(y, outputs.auxiliary))
-        made_by_one += [y] if lane.digits == 1 else []
-        if lane.auxiliary:
-            lane.answers = ANSWERS.get(network.auxiliary_task, name)
-        elif _same(y, outputs.answer):
-            lane.answers = ANSWERS["comparison"]
-        for module in (module for module in child.modules() if module in calls and not list(module.children())):
+        one = _item(x) == (1, IMAGE, IMAGE) or any(_same(x, made) for made in of_one)
+        lane = Lane(names[child], _item(x), passes if passes > 1 else int(one), _same(y, outputs.auxiliary))
+        of_one += [y] if lane.digits == 1 else []
+        if lane.auxiliary or _same(y, outputs.answer):
+            lane.answers = ANSWERS.get(network.auxiliary_task if lane.auxiliary else "comparison", lane.name)
+        leaves = [module for module in child.modules() if module in calls and not list(module.children())]
+        for module in leaves or [child]:
             parameters = sum(p.numel() for p in module.parameters()) // trials
             before, after = map(_item, calls[module][0])
             if parameters or isinstance(module, Flatten) or not lane.layers:
-                lane.layers.append(Layer(module, _words(module, before, after), parameters, after))
-            else:
-                lane.layers[-1].words += _words(module, before, after)
-                lane.layers[-1].shape = after
+                lane.layers.append(Layer(module, [], parameters, after))
+            lane.layers[-1].words += _words(module, before, after)
+            lane.layers[-1].shape = after
         lanes.append(lane)
-    return lanes
+    return sorted(lanes, key=lambda lane: lane.auxiliary)
 
 
 def _item(x: Tensor) -> tuple[int, ...]:
@@ -103,7 +100,7 @@ def _words(module: nn.Module, before: tuple[int, ...], after: tuple[int, ...]) -
         pool = (before[-1] - kernel + 1) // after[-1]
         return [f"conv {kernel}×{kernel}", "batch norm", f"max pool {pool}×{pool}", "ReLU"]
     if isinstance(module, Conv2d):
-        return ["conv", _by(module.weight.shape[-2:])]
+        return [f"conv {_by(module.weight.shape[-2:])}"]
     return [type(module).__name__]
 
 
@@ -114,7 +111,7 @@ def _by(shape: Sequence[int]) -> str:
 def describe(network: Network) -> list[tuple[str, str, str, int]]:
     """Return a row (part, layer, output shape, parameters in one trial) per layer, in the order of the computation."""
     rows = [
-        (lane.name, ", ".join(layer.words).replace("conv, ", "conv "), _by(layer.shape), layer.parameters)
+        (lane.name, ", ".join(layer.words), _by(layer.shape), layer.parameters)
         for lane in read(network)
         for layer in lane.layers
     ]
@@ -137,11 +134,11 @@ def alt_text(network: Network) -> str:
 
 
 # One millimetre in print is one unit, y runs down, and a pixel of an image or a map is one millimetre wide.
-ROWS, MIDDLE = (19.0, 45.0), 32.0  # where the first digit, the second digit and the pair pass
-TOP, BOTTOM = 7.0, 54.5  # edges of the lanes that use both rows
-BLOCK, MAP, BAR = 17.0, 12.0, 10.6  # widths: a layer with its words inside, the maps behind it, a bar's column
-COLOURS = {ConvBlock: "#CFE0EE", Conv2d: "#CFE0EE", Linear: "#F4DBB3", Flatten: "#FFFFFF"}
-FIRST, SECOND = "#CFE0EE", "#8FB4D3"  # maps of the first and of the second digit
+ROWS, MIDDLE = (19.5, 45.5), 32.5  # where the first digit, the second digit and the pair pass
+TOP, BOTTOM = 7.0, 55.0  # edges of the lanes that use both rows
+BLOCK, MAP, BAR, BAR_MAP = 18.6, 11.6, 10.6, 13.25  # widths: a layer and the maps behind it; columns of bars
+CONV, FIRST, SECOND = "#D9E7F2", "#B4CFE5", "#6E9DC6"  # and the maps of the first and of the second digit
+FILLS = {ConvBlock: CONV, Conv2d: CONV, Linear: "#F4DBB3", Flatten: "#FFFFFF"}
 LINE, DASHES = "#4A5560", (0, (2.5, 1.8))
 THREE = ((4, 4), (5.5, 2.8), (8, 2.6), (9.6, 4), (9.2, 5.8), (7, 6.8), (9.6, 7.8), (10, 9.8), (8, 11.4), (4, 10.6))
 SEVEN = ((3.5, 3), (10.3, 3), (9, 6), (7.3, 9), (6.2, 11.5))
@@ -160,7 +157,7 @@ def draw_architecture(
 
 
 def _digit(corners: Sequence[tuple[float, float]]) -> np.ndarray:
-    points = np.concatenate([np.linspace(a, b, 30) for a, b in zip(corners, corners[1:], strict=False)])
+    points = np.concatenate([np.linspace(a, b, 30) for a, b in itertools.pairwise(corners)])
     y, x = np.mgrid[:IMAGE, :IMAGE] + 0.5
     return np.clip(1.6 - np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1]).min(-1), 0, 1)
 
@@ -170,17 +167,21 @@ class _Diagram:
 
     def __init__(self, network: Network) -> None:
         self.network, self.lanes = network, read(network)
-        self.widest = max(math.prod(layer.shape) for lane in self.lanes for layer in lane.layers if not layer.is_map)
+        sizes = [math.prod(layer.shape) for lane in self.lanes for layer in lane.layers if not layer.is_map]
+        self.widest = max(256, *sizes, 0)  # features of the highest bar
         self.fig = Figure()
         self.ax = self.fig.add_axes((0, 0, 1, 1))
         self.ax.set_axis_off()
 
     def draw(self, images: Sequence[np.ndarray], weight: float | None) -> Figure:
         for row, image, label in zip(ROWS, images, ("first", "second"), strict=True):
-            self.image(2, row - IMAGE / 2, np.asarray(image))
-            self.text(9, row + 9.2, label)
+            edges = np.arange(IMAGE + 1)
+            self.ax.pcolormesh(edges + 2, edges + row - 7, image, cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1)
+            self.ax.add_patch(Rectangle((2, row - 7), IMAGE, IMAGE, fc="none", ec=style.GREY, lw=0.7, zorder=3))
+            self.text(9, row + 10, label)
 
         ends, shape, singles = [16.0, 16.0], (1, IMAGE, IMAGE), 0  # how far each digit has come, and as what
+        forks = {shape: 17.5}  # where a line can branch off, by what it carries there
         for lane in (lane for lane in self.lanes if lane.digits and not lane.auxiliary):
             which = [0, 1] if lane.digits > 1 else [singles % 2]
             singles += lane.digits == 1
@@ -188,21 +189,22 @@ class _Diagram:
             edges = (ROWS[which[0]] + TOP - ROWS[0], ROWS[which[-1]] + BOTTOM - ROWS[1])
             last = self.lane(lane, start, [ROWS[i] for i in which], [ends[i] for i in which], edges)
             if lane.digits > 1:
-                self.text((start + last) / 2, BOTTOM + 2.4, "shared weights, one digit after the other")
-            ends = [last if i in which else end for i, end in enumerate(ends)]
-            shape = lane.layers[-1].shape
+                self.text((start + last) / 2, BOTTOM + 3.2, "shared weights, one digit after the other")
+            ends, shape = [last if i in which else end for i, end in enumerate(ends)], lane.layers[-1].shape
+            forks[shape] = last + 1.5
 
         main = [lane for lane in self.lanes if not lane.digits and not lane.auxiliary]
         joined = main[0].reads if main else (2 * shape[0], *shape[1:])
-        apart, meet, x = max(ends) + 2, max(ends) + 4, max(ends) + 12
+        meet = max(ends) + 3
+        x = meet + max(8.5, joined[-1] / 2 + 3 if len(joined) == 3 else 0)
         for end, row in zip(ends, ROWS, strict=True):
             self.line((end, row), (meet, row), (meet, MIDDLE))
-        left, last = self.output(x, MIDDLE, joined, [FIRST, SECOND])
+        operation = "concatenate" if joined[0] == 2 * shape[0] else "combine"
+        left, last = self.output(x, MIDDLE, joined, [FIRST, SECOND], operation)
         self.line((meet, MIDDLE), (left, MIDDLE), arrow=True)
-        self.text(meet + 1.3, MIDDLE - 11, "concatenate" if joined[0] == 2 * shape[0] else "combine", ha="left")
-        right = x + 5.5
+        right = max(x + 5.2, last + 1)
         for lane in main:
-            last = right = self.lane(lane, right + 4, [MIDDLE], [last], (TOP, BOTTOM))
+            last = right = self.lane(lane, right + 3, [MIDDLE], [last], (TOP, BOTTOM))
         if not any(lane.answers for lane in main):
             self.line((last, MIDDLE), (right + 4, MIDDLE), arrow=True)
             self.text(right + 12, MIDDLE, textwrap.fill(ANSWERS["comparison"], 10), weight="bold")
@@ -210,94 +212,95 @@ class _Diagram:
 
         bottom = BOTTOM
         for lane in (lane for lane in self.lanes if lane.auxiliary):
-            edges, row, fork = (bottom + 4, bottom + 40), bottom + 20.5, apart if lane.digits else x
-            self.line((fork, ROWS[0] if lane.digits else MIDDLE + 2), (fork, row), dashed=True)
-            for branch in ROWS[: lane.digits]:
-                self.ax.plot(fork, branch, "o", color=LINE, ms=2.5, mew=0)
-            right = max(right, self.lane(lane, x + 9.5, [row], [fork], edges))
-            notes = ["helps training only" + ("" if weight is None else f", loss × {weight:g}")]
-            notes += ["reads one digit after the other"] if lane.digits > 1 else []
-            self.text(apart - 3, row, "\n".join(notes), ha="right")
+            edges, row, fork = (bottom + 3, bottom + 39.5), bottom + 20, forks.get(lane.reads, x) if lane.digits else x
+            self.line((fork, ROWS[0] if lane.digits else MIDDLE + 3), (fork, row), dashed=True)
+            self.ax.plot([fork] * lane.digits, ROWS[: lane.digits], "o", color=LINE, ms=2.5, mew=0)
+            right = max(right, self.lane(lane, x + 8.2, [row], [fork], edges))
+            note = "helps training only" + ("" if weight is None else f", loss × {weight:g}")
+            self.text(min(fork, meet) - 4, row, note + "\none digit after the other" * (lane.digits > 1), ha="right")
             bottom = edges[1]
-        return self.finish(max(160, right + 2), bottom + 4.5)
+        return self.finish(max(160, right + 2), max(bottom, BOTTOM + 4) + 1)
 
     def finish(self, width: float, height: float) -> Figure:
         """Write name and number of parameters above all, and cut the sheet to its size."""
-        name = type(self.network).__name__
-        self.box(2, 1.6, 2.6, 2.6, style.COLOURS.get(name, style.GREY), edge="none")
-        self.text(6, 3, name, 9.5, ha="left", weight="bold")
-        total = f"{self.network.parameters_per_trial:,} parameters (grey: in each layer)"
-        self.text(width - 2, 3, total, ha="right", color=style.GREY)
+        name, modules = type(self.network).__name__, [layer.module for lane in self.lanes for layer in lane.layers]
+        form = "fully convolutional, " if all(isinstance(module, ConvBlock | Conv2d) for module in modules) else ""
+        total = f"{form}{self.network.parameters_per_trial:,} parameters (grey: in each layer)"
+        self.box(2, 1.4, 2.6, 2.6, style.COLOURS.get(name, style.GREY), edge="none")
+        self.text(6, 3.9, name, 9.5, ha="left", weight="bold")
+        self.text(width - 2, 3.9, total, ha="right", color=style.GREY)
         self.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
         self.ax.set(xlim=(0, width), ylim=(height, 0))
         self.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
         return self.fig
 
     def lane(self, lane: Lane, x: float, rows: list[float], ends: list[float], edges: tuple[float, float]) -> float:
-        """Draw a lane from `x` on, between `edges`; `rows` pass through it, drawn up to `ends`. Return where it ends."""
+        """Draw a lane from `x` on, between `edges`; `rows` pass, drawn up to `ends`. Return where it ends."""
         start, middle, dashed = x, (rows[0] + rows[-1]) / 2, lane.auxiliary
         for layer in lane.layers:
+            fill = matplotlib.colors.to_rgba(FILLS.get(type(layer.module), "#E4E7EA"), 0.5 if dashed else 1)
             number = f"{layer.parameters:,}" if layer.parameters else ""
             if layer.is_map or (lane.digits and not dashed):
-                x, fills = x + 2, [FIRST, SECOND] if rows == [MIDDLE] else [FIRST]
-                self.box(x, rows[0] - 8, BLOCK, rows[-1] - rows[0] + 16, self.fill(layer, dashed), dashed)
-                half = 1.55 * (len(layer.words) + bool(number))
-                self.text(x + BLOCK / 2, middle - half, "\n".join(layer.words), va="top")
-                self.text(x + BLOCK / 2, middle + half, number, va="bottom", color=style.GREY)
+                x, top = x + 2, middle - 1.5 * len(layer.words) + (0.5 if number else 2.4)
+                self.box(x, rows[0] - 8, BLOCK, rows[-1] - rows[0] + 16, fill, dashed)
+                self.text(x + BLOCK / 2, top, "\n".join(layer.words))
+                self.text(x + BLOCK / 2, top + 3 * len(layer.words) + 0.3, number, color=style.GREY)
+                at = x + BLOCK + MAP / 2
                 for i, row in enumerate(rows):
-                    left, right = self.output(x + BLOCK + MAP / 2, row, layer.shape, [(FIRST, SECOND)[row == ROWS[1]]])
+                    colours = [(FIRST, SECOND)[row == ROWS[1]]] if lane.digits else [FIRST, SECOND]
+                    left, right = self.output(at, row, layer.shape, colours)
                     self.line((ends[i], row), (x, row), arrow=True, dashed=dashed)
                     self.line((x + BLOCK, row), (left, row), arrow=True, dashed=dashed)
-                ends, x = [right] * len(rows), x + BLOCK + MAP - 1
+                    if len(rows) > 1:
+                        self.ax.plot((x, x + BLOCK), (row, row), color=LINE, lw=0.8, ls=":", zorder=2.5)
+                ends, x = [right] * len(rows), x + BLOCK + MAP - 1.6
             else:
-                at, row, height = x + BAR / 2 + 1, rows[0], self.height(layer.shape)
-                self.box(at - 1.6, row - height / 2, 3.2, height, self.fill(layer, dashed), dashed)
+                column, row, high = BAR_MAP if len(layer.shape) == 3 else BAR, rows[0], self.height(layer.shape)
+                at, x = x + 1 + column / 2, x + column
+                self.box(at - 1.6, row - high / 2, 3.2, high, fill, dashed)
                 self.line((ends[0], row), (at - 1.6, row), arrow=True, dashed=dashed)
-                self.text(at, row - height / 2 - 2, _by(layer.shape), 7.5)
-                self.text(at, row + 8.6, "\n".join(layer.words), va="top")
-                self.text(at, row + 18.6, number, va="bottom", color=style.GREY)
-                ends, x = [at + 1.6], x + BAR
+                self.text(at, row - high / 2 - 1.1, _by(layer.shape), 7.5)
+                self.text(at, row + 11, "\n".join(layer.words))
+                self.text(at, row + 17.7, number, color=style.GREY)
+                ends = [at + 1.6]
         if lane.answers:
-            self.text(at, rows[0] - 10, textwrap.fill(lane.answers, 10), weight="bold")
+            answers = textwrap.wrap(lane.answers, 10)
+            self.text(at, rows[0] - 10, "\n".join(answers), weight="bold")
+            x = max(x, at + 0.75 * max(map(len, answers)) - 1)
         else:
             for end, row in zip(ends, rows, strict=True):
                 self.line((end, row), (x + 2, row))
         x += 2
-        self.box(start, edges[0], x - start, edges[1] - edges[0], "none" if dashed else style.PALE, dashed, "#C9CFD5", 0.2)
-        self.text(start + 2, edges[0] + 2.4, lane.name, ha="left", style="italic")
+        width, height = x - start, edges[1] - edges[0]
+        self.box(start, edges[0], width, height, "none" if dashed else style.PALE, dashed, "#C9CFD5", 0.2)
+        self.text(start + 2, edges[0] + 3, lane.name, ha="left", style="italic")
         return x
 
-    def output(self, x: float, y: float, shape: tuple[int, ...], fills: list[str]) -> tuple[float, float]:
-        """Draw what a layer makes, around `x`, `y`: a sheet per 8 channels, or a bar; return its left and right edge."""
-        if len(shape) == 3:
-            channels, high, wide = shape
-            n = min(10, max(len(fills), math.ceil(channels / 8)))
-        else:
-            high, wide, n = self.height(shape), 2.0, 1
-        step = 0.65
-        left, top = x - (wide + step * (n - 1)) / 2, y - high / 2
+    def output(
+        self, x: float, y: float, shape: tuple[int, ...], fills: list[str], operation: str = ""
+    ) -> tuple[float, float]:
+        """Draw what a layer makes, or `operation` above it: a sheet per 8 channels, or a bar; return its edges."""
+        channels, high, wide = shape if len(shape) == 3 else (1, self.height(shape), 2.0)
+        n, step = min(10, max(len(fills) if len(shape) == 3 else 1, math.ceil(channels / 8))), 0.65
+        rise = step * (n - 1)
         for i in reversed(range(n)):
-            corner = (left + step * i, top + step * ((n - 1) / 2 - i))
+            corner = (x - (wide + rise) / 2 + step * i, y - high / 2 + rise / 2 - step * i)
             self.ax.add_patch(Rectangle(corner, wide, high, fc=fills[i * len(fills) // n], ec=LINE, lw=0.5, zorder=3))
-        self.text(x, y + high / 2 + step * (n - 1) / 2 + 2, _by(shape))
-        return left, left + wide + step * (n - 1)
+        if operation:
+            self.text(x, y - max(8, (high + rise) / 2 + 4.2), f"{operation}\n{_by(shape)}")
+        else:
+            self.text(x, y + max(7, (high + rise) / 2 + 3), _by(shape))
+        return x - (wide + rise) / 2, x + (wide + rise) / 2
 
     def height(self, shape: tuple[int, ...]) -> float:
         return max(1.2, 15 * math.sqrt(math.prod(shape) / self.widest))
 
-    def fill(self, layer: Layer, pale: bool) -> tuple[float, ...]:
-        return matplotlib.colors.to_rgba(COLOURS.get(type(layer.module), "#E4E7EA"), 0.5 if pale else 1)
-
-    def image(self, x: float, y: float, pixels: np.ndarray) -> None:
-        self.ax.add_patch(Rectangle((x, y), IMAGE, IMAGE, fc="white", ec=style.GREY, lw=0.7, zorder=3))
-        squares = [(Rectangle((x + j, y + i), 1, 1), f"{1 - p:.2f}") for (i, j), p in np.ndenumerate(pixels) if p > 0.03]
-        patches, greys = zip(*squares, strict=True) if squares else ((), ())
-        self.ax.add_collection(PatchCollection(patches, facecolors=greys, edgecolors=greys, linewidths=0.1, zorder=4))
-
     def box(self, x, y, width, height, fill, dashed=False, edge=LINE, zorder=2) -> None:
         shape = f"round,pad=0,rounding_size={min(0.8, width / 4, height / 4)}"
-        dashes = DASHES if dashed else "-"
-        self.ax.add_patch(FancyBboxPatch((x, y), width, height, shape, fc=fill, ec=edge, lw=0.7, ls=dashes, zorder=zorder))
+        kind = DASHES if dashed else "-"
+        self.ax.add_patch(
+            FancyBboxPatch((x, y), width, height, shape, fc=fill, ec=edge, lw=0.7, ls=kind, zorder=zorder)
+        )
 
     def line(self, *points: tuple[float, float], arrow: bool = False, dashed: bool = False) -> None:
         self.ax.plot(*zip(*points, strict=True), color=LINE, lw=0.8, ls=DASHES if dashed else "-", zorder=1)
@@ -305,5 +308,5 @@ class _Diagram:
             self.ax.plot(points[-1][0] - 0.55, points[-1][1], ">", color=LINE, ms=2.8, mew=0, zorder=5)
 
     def text(self, x: float, y: float, text: str, size: float = 7, **more) -> None:
-        if text:
-            self.ax.text(x, y, text, size=size, linespacing=1.15, **{"ha": "center", "va": "center", "zorder": 6} | more)
+        for i, line in enumerate(text.split("\n") if text else ()):  # `y` is the first baseline: neighbours align
+            self.ax.text(x, y + 3 * i, line, size=size, **{"ha": "center", "zorder": 6} | more)

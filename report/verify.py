@@ -47,11 +47,9 @@ def verify(path: Path) -> Verdict:
     try:
         stored = store.read(path)
         experiment = experiment_of(stored["configuration"])
-        implementation = (
-            "torch" if stored["provenance"].get("implementation") == "torch" else ""
-        )  # else the best one here
+        torch_then = stored["provenance"].get("implementation") == "torch"  # which runs everywhere
         trials = stored["trials"]
-        [fresh] = train(experiment, range(trials[0], trials[-1] + 1), implementation=implementation)
+        [fresh] = train(experiment, range(trials[0], trials[-1] + 1), implementation="torch" if torch_then else "")
     except (ValueError, TypeError, DivergedError) as error:  # damaged, of another version, or diverging here only
         return Verdict(False, f"not comparable: {error}")
     return compare(stored, fresh)
@@ -79,7 +77,7 @@ def compare(stored: dict, fresh: dict) -> Verdict:
     if not names:
         return Verdict(True, f"{kind}: every stored value is equal")
     # Some virtual machines give processors of several kinds one name, so say how far apart the two are.
-    return Verdict(False, f"{kind}: {', '.join(names)} differ; statistically, {statistically(stored, fresh)[1]}")
+    return Verdict(False, f"{kind}: {', '.join(names)} differ; statistically: {statistically(stored, fresh)[1]}")
 
 
 def obstacles(stored: dict, fresh: dict) -> list[str]:

@@ -1,6 +1,5 @@
 """Sentences with numbers, computed from results: the report's prose contains no typed number that a run produced."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 from lib import Analysis
@@ -79,23 +78,6 @@ def curves_alt(results: Sequence[Analysis], reading: str) -> str:
     return f"Line chart over {results[0].experiment.epochs} epochs, {reading}. Percent at the end: {ends}."
 
 
-def steps(reading: str, results: Sequence[Analysis]) -> list[tuple[str, ...]]:
-    """Return a table's rows for the steps from each network to the next one."""
-    rows = []
-    for a, b in itertools.pairwise(results):
-        d = statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
-        rows.append(
-            (
-                reading,
-                f"{b.name} - {a.name}",
-                f"{d.mean:+.2f}",
-                f"{d.low:+.2f} to {d.high:+.2f}",
-                f"{100 * d.superiority:.0f} %",
-            )
-        )
-    return rows
-
-
 def abstract(readings: Mapping[str, Sequence[Analysis]]) -> str:
     """Return the report's abstract, its numbers from the results."""
     first = next(iter(readings.values()))[0]
@@ -109,27 +91,7 @@ def abstract(readings: Mapping[str, Sequence[Analysis]]) -> str:
     for reading, results in readings.items():
         ends = ", ".join(f"{result.name} {plus_minus(result)}" for result in results)
         parts.append(f"With {reading} the last epoch's accuracies are {ends} (mean ± SD over trials).")
-    if first.trials < statistics.TRIALS_FOR_A_VERDICT:
-        parts.append("With so few trials we report directions and give no verdict.")
     return " ".join(parts)
-
-
-def claims(readings: Mapping[str, Sequence[Analysis]]) -> str:
-    """Set the original's words on figures 6a to 6c beside the direction seen, as a list."""
-    said = (
-        (0, 1, "WSN performs better on average than SN and reaches a higher value at the end"),
-        (1, 2, "SAUX is nearly indistinguishable from WSN"),
-        (3, 2, "SAUX seems to perform better overall than CAUX"),
-    )
-    lines = []
-    for i, j, claim in said:
-        seen = []
-        for reading, results in readings.items():
-            a, b = results[i], results[j]
-            d = statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
-            seen.append(f"with {reading} {b.name} ends {interval(d)} from {a.name}")
-        lines.append(f"- The original: {claim}. Here, {'; '.join(seen)}.")
-    return "\n".join(lines)
 
 
 def digits_shown(dataset: str) -> str:

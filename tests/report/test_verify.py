@@ -2,6 +2,7 @@
 
 import copy
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -51,16 +52,14 @@ def tamper_data(record):
 
 def tamper_accuracy(record):
     """Two more right answers in the last epoch of every trial, where they are bookkept."""
-    for counts, hexadecimal, table in zip(
-        record["test_correct"], record["last_bits"], record["last_table"], strict=True
-    ):
-        bits = store.bits_of(hexadecimal, SMALL.test_pairs)
-        for i in np.flatnonzero(np.array(bits) == 0)[:2]:
-            bits[i] = 1
-            cell = next(cell for row in table for cell in row if cell[0] < cell[1])
+    for i, counts in enumerate(record["test_correct"]):
+        bits = store.bits_of(record["last_bits"][i], SMALL.test_pairs)
+        for wrong in np.flatnonzero(np.array(bits) == 0)[:2]:
+            bits[wrong] = 1
+            cell = next(cell for row in record["last_table"][i] for cell in row if cell[0] < cell[1])
             cell[0] += 1
         counts[-1] += 2
-        record["last_bits"][record["test_correct"].index(counts)] = store.hex_of(bits)
+        record["last_bits"][i] = store.hex_of(bits)
 
 
 TAMPERED = (tamper_loss, tamper_auxiliary_loss, tamper_data, tamper_accuracy)
@@ -85,7 +84,7 @@ def test_a_tampered_block_with_a_valid_checksum_is_refused_in_both_modes(tamper,
     tamper(record)
     verdict = verify.compare(place(record), trained)
     assert not verdict.agrees
-    assert ("statistical" in verdict.words) == (place is elsewhere)
+    assert verdict.words.startswith("statistical" if place is elsewhere else "bitwise")
 
 
 def test_a_tampered_file_is_trained_again_and_refused(record, tmp_path):
@@ -159,7 +158,7 @@ def test_the_choice_is_repeated_by_its_seed(tmp_path):
     assert len(set(verify.choose(tmp_path, 99, seed=7))) == 6
 
 
-def test_the_command_prints_a_line_per_block_and_its_exit_code_is_the_result(record, tmp_path, capsys):
+def test_the_command_prints_a_line_per_block_and_its_exit_code_is_the_result(record, tmp_path, capsys, monkeypatch):
     small = replace(SMALL, epochs=1)
     [other] = train(small, range(3))
     store.write(tmp_path, other)
@@ -171,6 +170,7 @@ def test_the_command_prints_a_line_per_block_and_its_exit_code_is_the_result(rec
 
     tamper_data(record)
     store.write(tmp_path, record)
+    monkeypatch.setattr(verify, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))  # faster
     assert verify.main(["--results", str(tmp_path), "--blocks", "2", "--seed", "3"]) == 1
     out = capsys.readouterr().out
     assert "again, seed 3" in out and "1 of 2 blocks agree" in out

@@ -1,0 +1,433 @@
+"""The claims ledger: what the original's section 1.4 says about its figure 6, each claim as a number with a verdict.
+
+One sentence of that section explains a result and claims none ("consistent with the ideas behind the WSN"): it has no
+line here.
+
+Which p values are adjusted together (Holm), in each reading apart:
+
+- the differences 6a, 6b, 6c at the last epoch;
+- the equivalences 6a, 6b, 6c at the last epoch;
+- the words that are about other quantities, a family of their own so that their verdicts are worth as much: on average,
+  steeper (6a), overall, starting, plateauing (6c); whether the start is vacuous or not, it is counted;
+- outside the ledger: figures 7a-d, and 8a-c.
+
+Intervals are those of each quantity alone, unadjusted.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lib import Analysis, Experiment
+from lib.analysis import paired
+from report import statistics, study
+from report.statistics import ALPHA, CHANCE, MARGIN, Array, PairedDifference
+
+TOO_FEW = "too few trials for a verdict"
+VERDICTS = ("reproduced", "contradicted", "undecided", "vacuous")
+HEADER = ("the original", "reading", "difference (95 % interval)", "p (Holm)", "verdict", "note")  # of `rows`
+DEFINITIONS_HEADER = ("the original", "place", "taken to mean")  # of `definitions`
+FAMILY_HEADER = ("figure", "comparison", "difference (95 % interval)", "p (Holm)", "better in", "finding")
+CHECK_HEADER = ("figure", "comparison", "largest difference", "finding")  # of `numerical_checks`
+LEVELS = (60, 70, 80)  # percent
+FORMS = next(chapter for chapter, comparisons in study.CHAPTERS.items() if comparisons is study.FIGURE_9)  # no family
+
+Test = tuple[str, str, bool]  # figure, quantity, and whether sameness is tested
+Family = tuple[float, int]  # a test's adjusted p, and the number of tests that were adjusted together
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim under one reading; the estimate is the mean over trials of `difference`, paired, in `unit`.
+
+    `adjusted_p` belongs to the difference, or to the equivalence where sameness is claimed. With fewer than 100 trials
+    there is none, and `verdict` says the direction only.
+    """
+
+    claim: str  # its short name, the same in every reading
+    quote: str  # the original's exact words
+    place: str
+    statement: str
+    reading: str
+    trials: int
+    difference: str
+    estimate: float
+    unit: str
+    low: float
+    high: float
+    adjusted_p: float | None
+    verdict: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """How a claim is measured and judged: of which networks `a` and `b`, by which quantity of each trial."""
+
+    claim: str
+    quote: str
+    figure: Literal["6a", "6b", "6c"]
+    a: str
+    b: str
+    quantity: Literal["end", "overall", "slope", "start", "plateau"]
+    claimed: Literal[1, 0, -1]  # b is higher, the same, lower
+
+
+DEFINITIONS = (
+    Definition(
+        "WSN above SN on average", "the WSN performing better on average than the SN", "6a", "SN", "WSN", "overall", 1
+    ),
+    Definition(
+        "WSN above SN at the end", "reach a higher value at the end of the training", "6a", "SN", "WSN", "end", 1
+    ),
+    Definition("WSN steeper than SN", "a steeper slope", "6a", "SN", "WSN", "slope", 1),
+    Definition("SAUX like WSN", "nearly indistinguishable performance", "6b", "WSN", "SAUX", "end", 0),
+    Definition("SAUX above CAUX overall", "SAUX seems to perform better overall", "6c", "CAUX", "SAUX", "overall", 1),
+    Definition(
+        "SAUX and CAUX start alike", "both architectures starting out very similar", "6c", "CAUX", "SAUX", "start", 0
+    ),
+    Definition(
+        "SAUX plateaus less than CAUX", "the SAUX plateaus less aggressively", "6c", "CAUX", "SAUX", "plateau", 1
+    ),
+    Definition(
+        "class information brings no boost",
+        "unexpected as one might guess the introduction of additional information might have led to a boost",
+        "6c",
+        "SAUX",
+        "CAUX",
+        "end",
+        -1,
+    ),
+)
+
+
+def ledger(readings: Mapping[str, Sequence[Analysis]]) -> list[Claim]:
+    """Judge every claim under every reading; each reading has the results of SN, WSN, SAUX and CAUX, in this order.
+
+    With 100 epochs "start" is epochs 1-10 and "plateau" compares epochs 96-100 with 76-80; in shorter trainings they
+    are the same shares of the training.
+
+    Raises ValueError for other networks, for results that cannot be paired trial by trial, and for fewer than 2 trials
+    or epochs.
+    """
+    judged = [_judged(reading, results) for reading, results in readings.items()]
+    return [claim for same_claim in zip(*judged, strict=True) for claim in same_claim]
+
+
+def rows(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Return the table of verdicts: a row per claim and reading; a quote stands in the first of its rows."""
+    table, before = [], None
+    for c in claims:
+        quote = "" if c.claim == before else f"“{c.quote}”"
+        number = f"{c.difference}: {_interval(c.estimate, c.low, c.high, c.unit)}"
+        table.append((quote, c.reading, number, p_text(c.adjusted_p), c.verdict, c.note))
+        before = c.claim
+    return table
+
+
+def definitions(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Return the table of what each claim is taken to mean: a row per claim."""
+    return list(dict.fromkeys((f"“{c.quote}”", c.place, c.statement) for c in claims))
+
+
+def as_data(claims: Sequence[Claim]) -> list[dict[str, object]]:
+    """Return the ledger as JSON can hold it; numbers to 6 significant digits, on which machines agree."""
+    return [
+        {name: float(f"{x:.6g}") if isinstance(x, float) else x for name, x in dataclasses.asdict(claim).items()}
+        for claim in claims
+    ]
+
+
+def as_json(claims: Sequence[Claim]) -> str:
+    """Return the text of `claims.json`."""
+    return json.dumps(as_data(claims), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def summary(claims: Sequence[Claim]) -> str:
+    """Say in one sentence how many claims are reproduced, contradicted (which) and undecided under each reading."""
+    count = len({c.claim for c in claims})
+    fewest = min(c.trials for c in claims)
+    if fewest < statistics.TRIALS_FOR_A_VERDICT:
+        return f"With {fewest} trials per network, the original's {count} claims get no verdict, only a direction."
+    parts = []
+    for reading in dict.fromkeys(c.reading for c in claims):
+        named = {word: [c.claim for c in claims if (c.reading, c.verdict) == (reading, word)] for word in VERDICTS}
+        amount = {word: str(len(names) or "none") for word, names in named.items()}
+        which = f" ({', '.join(named['contradicted'])})" if named["contradicted"] else ""
+        vacuous = f" and call {amount['vacuous']} vacuous" if named["vacuous"] else ""
+        parts.append(
+            f"under {reading} our trials reproduce {amount['reproduced']}, contradict {amount['contradicted']}{which}"
+            f"{',' if vacuous else ' and'} leave {amount['undecided']} undecided{vacuous}"
+        )
+    return f"Of the original's {count} claims, {'; '.join(parts)}."
+
+
+def epochs_to_reach(
+    readings: Mapping[str, Sequence[Analysis]], levels: Sequence[float] = LEVELS
+) -> list[tuple[str, ...]]:
+    """Return a table's row per reading and network: mean epochs to reach each level, and the share of trials that do.
+
+    A trial that never does counts with the last epoch, so these are restricted means: lower bounds wherever the share
+    is below 100 %.
+    """
+    table = []
+    for reading, results in readings.items():
+        for result in results:
+            cells = []
+            for level in levels:
+                epochs = statistics.epochs_to_reach(result.accuracy, level)
+                share = np.mean(result.accuracy.max(axis=1) >= level - statistics.ROUNDING)
+                cells.append(f"{epochs.mean():.1f} ({100 * share:.0f} %)")
+            table.append((reading, result.name, *cells))
+    return table
+
+
+def comparison_families(results: Sequence[Analysis]) -> dict[str, list[tuple[str, ...]]]:
+    """Return the rows of every family of differences at the last epoch, by the chapter of the report that shows it.
+
+    `results` are those of the study in any order; a chapter that lacks one is left out. The last column says "higher",
+    "lower" or "undecided at Holm 5 %"; with fewer than 100 trials the direction only.
+    """
+    return {chapter: _family_rows(pairs) for chapter, pairs in _chapters(results).items() if chapter != FORMS}
+
+
+def numerical_checks(results: Sequence[Analysis]) -> list[tuple[str, ...]]:
+    """Return a row per comparison of figure 9: how far the two forms part, in any trial at any epoch."""
+    table = []
+    for number, (a, b) in _chapters(results).get(FORMS, {}).items():
+        apart = np.abs(paired(a, b))
+        parted = apart > statistics.ROUNDING
+        finding = "identical in every trial and epoch"
+        if parted.any():
+            first = int(parted.any(axis=0).argmax()) + 1
+            finding = f"{parted.any(axis=1).sum()} of {a.trials} trials differ, the first at epoch {first}"
+        table.append((number, _against(a, b), f"{apart.max():.2f} points", finding))
+    return table
+
+
+def p_text(p: float | None) -> str:
+    """Return a p value for a table; a dash where there is none."""
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+# The judgement
+
+
+def _judged(reading: str, results: Sequence[Analysis]) -> list[Claim]:
+    """Judge every claim under one reading."""
+    names = tuple(result.experiment.architecture for result in results)
+    if names != ("SN", "WSN", "SAUX", "CAUX"):
+        raise ValueError(f"{reading}: the claims are about SN, WSN, SAUX and CAUX, in this order; got {names}")
+    if results[0].experiment.epochs < 2 or results[0].trials < 2:
+        raise ValueError(f"{reading}: the claims need at least 2 trials and 2 epochs")
+    for a, b in itertools.pairwise(results):
+        paired(a, b)  # refuses trials that saw other pairs
+    curves = {result.experiment.architecture: result.accuracy for result in results}
+    values = {d: _quantity(d.quantity, curves[d.a], curves[d.b]) for d in DEFINITIONS}
+    adjusted = _adjusted(values, curves)
+    return [_claim(reading, d, values[d], curves, adjusted) for d in DEFINITIONS]
+
+
+def _quantity(quantity: str, a: Array, b: Array) -> tuple[Array, Array]:
+    """Return the quantity of each trial of two networks, `[trials]`, from their curves `[trials, epochs]`."""
+    first, width, lag = _windows(a.shape[1])
+    match quantity:
+        case "end":
+            return a[:, -1], b[:, -1]
+        case "overall":
+            return statistics.overall(a), statistics.overall(b)
+        case "start":
+            return statistics.start(a, first), statistics.start(b, first)
+        case "plateau":
+            return statistics.plateau(a, width, lag), statistics.plateau(b, width, lag)
+        case _:
+            slopes = statistics.slope(a, b)
+            return slopes.a, slopes.b
+
+
+def _windows(epochs: int) -> tuple[int, int, int]:
+    """Return the epochs of "start", and the width and lag of "plateau": 10, 5 and 20 of 100."""
+    return max(1, epochs // 10), max(1, epochs // 20), max(1, epochs // 5)
+
+
+def _adjusted(values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[str, Array]) -> dict[Test, Family]:
+    """Return each test's p, adjusted within its family, and the size of that family."""
+    ends = {f"6{letter}": (curves[a][:, -1], curves[b][:, -1]) for letter, (a, b) in study.STEPS.items()}
+    words = {_test(d): pair for d, pair in values.items() if d.quantity != "end"}
+    families = (
+        {(figure, "end", False): pair for figure, pair in ends.items()},
+        {(figure, "end", True): pair for figure, pair in ends.items()},
+        words,
+    )
+    adjusted = {}
+    for family in families:
+        p = [_p(same, *pair) for (_, _, same), pair in family.items()]
+        adjusted |= {test: (float(x), len(family)) for test, x in zip(family, statistics.holm(p), strict=True)}
+    return adjusted
+
+
+def _test(d: Definition) -> Test:
+    return (d.figure, d.quantity, d.claimed == 0)
+
+
+def _p(same: bool, a: Array, b: Array) -> float:
+    """Return the p value of the equivalence, or of the difference."""
+    return statistics.equivalence(a, b).p if same else statistics.paired_difference(a, b).p
+
+
+def _claim(
+    reading: str,
+    d: Definition,
+    values: tuple[Array, Array],
+    curves: Mapping[str, Array],
+    adjusted: Mapping[Test, Family],
+) -> Claim:
+    """Judge one claim."""
+    difference = statistics.paired_difference(*values)
+    p, _ = adjusted[_test(d)]
+    few = difference.n < statistics.TRIALS_FOR_A_VERDICT
+    return Claim(
+        claim=d.claim,
+        quote=d.quote,
+        place=f"section 1.4, on figure {d.figure}",
+        statement=_statement(d, curves[d.a].shape[1]),
+        reading=reading,
+        trials=difference.n,
+        difference=f"{d.b} - {d.a}",
+        estimate=difference.mean,
+        unit="points per epoch" if d.quantity == "slope" else "points",
+        low=difference.low,
+        high=difference.high,
+        adjusted_p=None if few else p,
+        verdict=f"{d.b} {statistics.direction(difference)}; {TOO_FEW}" if few else _verdict(d, values, difference, p),
+        note=_note(d, values, curves, difference, adjusted),
+    )
+
+
+def _verdict(d: Definition, values: tuple[Array, Array], difference: PairedDifference, p: float) -> str:
+    if d.claimed:
+        return statistics.directional_verdict(difference, p, d.claimed)
+    if d.quantity == "start" and statistics.vacuous(*values):
+        return "vacuous"
+    return statistics.sameness_verdict(difference, p)
+
+
+def _statement(d: Definition, epochs: int) -> str:
+    """Say what the claim is taken to mean."""
+    first, width, lag = _windows(epochs)
+    end, before = _epochs(epochs - width + 1, epochs), _epochs(epochs - lag - width + 1, epochs - lag)
+    measured = {
+        "end": f"accuracy after epoch {epochs}",
+        "overall": f"mean accuracy over {_epochs(1, epochs)}",
+        "start": f"mean accuracy over {_epochs(1, first)}",
+        "slope": "accuracy gained per epoch, from epoch 1 until the mean curve of both has made 90 % of its gain",
+        "plateau": f"accuracy gained towards the end, mean of {end} minus mean of {before}",
+    }[d.quantity]
+    relation = {
+        1: f"{d.b} above {d.a}",
+        0: f"{d.b} and {d.a} differ by less than {MARGIN:g} points",
+        -1: f"{d.b} not above {d.a} (reproduced where it is below)",
+    }[d.claimed]
+    vacuous = f"; vacuous where both are within 1 point of chance, {CHANCE:g} %" if d.quantity == "start" else ""
+    return f"{measured}: {relation}{vacuous}"
+
+
+def _epochs(first: int, last: int) -> str:
+    return f"epoch {last}" if first == last else f"epochs {first}-{last}"
+
+
+def _note(
+    d: Definition,
+    values: tuple[Array, Array],
+    curves: Mapping[str, Array],
+    difference: PairedDifference,
+    adjusted: Mapping[Test, Family],
+) -> str:
+    """Say what a reader needs to weigh the verdict; of the tests themselves only where there is a verdict."""
+    notes = []
+    judged = difference.n >= statistics.TRIALS_FOR_A_VERDICT
+    if d.claimed == 0 and judged:
+        # Holm tests the smallest p of k at 5 % / k and the largest at 5 %: the power lies between these two.
+        low, high = (
+            statistics.equivalence_power(difference.sd, difference.n, alpha=ALPHA / k)
+            for k in (adjusted[_test(d)][1], 1)
+        )
+        notes.append(f"power at a true difference of 0: {100 * low:.0f} to {100 * high:.0f} %")
+    if d.quantity == "slope":
+        notes.append(f"epochs 1-{statistics.slope(curves[d.a], curves[d.b]).last_epoch}")
+    if d.quantity in ("start", "plateau"):
+        a, b = (value.mean() for value in values)
+        sign = "+" if d.quantity == "plateau" else ""
+        notes.append(f"{d.a} {a:{sign}.2f}, {d.b} {b:{sign}.2f}")
+        if d.quantity == "start" and max(a, b) <= CHANCE + 1:
+            notes.append("neither is more than 1 point above chance, so likeness says little")
+    if d.claimed == -1 and judged and adjusted[d.figure, d.quantity, True][0] < ALPHA:
+        notes.append(f"the two are the same to within {MARGIN:g} points")
+    return "; ".join(notes)
+
+
+# Families of figures
+
+
+def _chapters(results: Sequence[Analysis]) -> dict[str, dict[str, tuple[Analysis, Analysis]]]:
+    """Return the two results of each comparison by chapter and figure, of the chapters that have all of theirs."""
+    by_experiment = {result.experiment: result for result in results}
+    base = results[0].experiment  # a small study has other data and fewer epochs in every experiment
+    chapters = {}
+    for chapter, comparisons in study.CHAPTERS.items():
+        wanted = {c["number"]: tuple(_side(base, c, which) for which in "ab") for c in comparisons}
+        if all(experiment in by_experiment for pair in wanted.values() for experiment in pair):
+            chapters[chapter] = {number: (by_experiment[a], by_experiment[b]) for number, (a, b) in wanted.items()}
+    return chapters
+
+
+def _side(base: Experiment, comparison: Mapping[str, object], which: str) -> Experiment:
+    """Return experiment a or b of one of the report's comparisons."""
+    return dataclasses.replace(
+        base,
+        architecture=comparison[f"architecture_{which}"],
+        fully_convolutional=comparison.get(f"fully_convolutional_{which}", False),
+        one_hot_encoding=comparison.get(f"one_hot_encoding_{which}", True),
+        momentum=comparison.get("momentum", 0.0),
+    )
+
+
+def _family_rows(pairs: Mapping[str, tuple[Analysis, Analysis]]) -> list[tuple[str, ...]]:
+    """Return the rows of one family; its p values are adjusted together."""
+    for a, b in pairs.values():
+        paired(a, b)  # refuses trials that saw other pairs
+    found = [statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1]) for a, b in pairs.values()]
+    table = []
+    for (number, (a, b)), d, p in zip(pairs.items(), found, statistics.holm([d.p for d in found]), strict=True):
+        few = d.n < statistics.TRIALS_FOR_A_VERDICT
+        finding = statistics.direction(d)
+        if few:
+            finding += f"; {TOO_FEW}"
+        elif p >= ALPHA:
+            finding = "undecided at Holm 5 %"
+        table.append(
+            (
+                number,
+                _against(a, b),
+                _interval(d.mean, d.low, d.high),
+                p_text(None if few else float(p)),
+                f"{100 * d.superiority:.0f} %",
+                finding,
+            )
+        )
+    return table
+
+
+def _against(a: Analysis, b: Analysis) -> str:
+    return f"{b.name} against {a.name}"
+
+
+def _interval(mean: float, low: float, high: float, unit: str = "points") -> str:
+    """Return an estimate with its interval; rates per epoch are small and get one digit more."""
+    digits = 3 if unit == "points per epoch" else 2
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})" + (" per epoch" if digits == 3 else "")

@@ -1,0 +1,132 @@
+"""Write what the repository shows of the stored study: README's table, `report/claims.json`, every trial as a CSV.
+
+`python -m report.readme` writes them; with `--check` it writes nothing and exits with 1 when one is out of date.
+"""
+
+import argparse
+import csv
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from lib import Analysis, store
+from lib.analysis import load, paired
+from lib.training import ROOT
+from report import claims, statistics, study
+
+START, END = "<!-- results -->", "<!-- /results -->"
+CSV_HEADER = ("experiment", "reading", "key", "trial", "accuracy")  # after the last epoch, in percent
+
+
+def stored_study(root: Path = ROOT) -> list[Analysis]:
+    """Return the results of the whole study. Raises FileNotFoundError when trials are missing."""
+    return [load(experiment, study.TRIALS, root / "report" / "results") for experiment in study.EXPERIMENTS]
+
+
+def standard_readings(results: Sequence[Analysis]) -> dict[str, list[Analysis]]:
+    """Return the results of the four networks in their standard form, by reading."""
+    readings: dict[str, list[Analysis]] = {}
+    for result in results:
+        if result.experiment.one_hot_encoding and not result.experiment.fully_convolutional:
+            readings.setdefault(study.reading(result.experiment), []).append(result)
+    return readings
+
+
+def section(readings: Mapping[str, Sequence[Analysis]]) -> str:
+    """Return README's part between the markers: the table, what its columns are, and what becomes of the claims."""
+    first = next(iter(readings.values()))[0]
+    header = ["network", *itertools.chain(*((name, "difference") for name in readings)), "trials"]
+    lines = [header, [":--", *["--:"] * (len(header) - 1)]]
+    columns = [list(_columns(results)) for results in readings.values()]
+    for network, *cells in zip(next(iter(readings.values())), *columns, strict=True):
+        lines.append([network.name, *itertools.chain(*cells), str(network.trials)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    caption = (
+        f"Test accuracy in percent after epoch {first.experiment.epochs}, mean ± standard deviation over trials; "
+        "difference to the network in the row above, in points, paired by trial, with its 95 % interval. "
+        "[Every trial](report/results/accuracy.csv), [every claim](report/claims.json)."
+    )
+    return f"{table}\n\n{caption}\n\n{claims.summary(claims.ledger(readings))}"
+
+
+def filled(text: str, content: str) -> str:
+    """Return a README's text with `content` between the markers. Raises ValueError unless each is there once."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(f"README.md must have the lines {START} and {END} once each, in this order")
+    before, rest = text.split(START)
+    return f"{before}{START}\n{content}\n{END}{rest.split(END)[1]}"
+
+
+def accuracies(results: Sequence[Analysis]) -> list[list[str]]:
+    """Return a row per experiment and trial, for the CSV."""
+    return [
+        [result.name, study.reading(result.experiment), result.experiment.key, str(trial), f"{accuracy:.10g}"]
+        for result in results
+        for trial, accuracy in enumerate(result.accuracy[:, -1])
+    ]
+
+
+def write(results: Sequence[Analysis], root: Path = ROOT) -> None:
+    """Write the three files; each appears whole. Raises ValueError for a README without the markers."""
+    readings = standard_readings(results)
+    readme = root / "README.md"
+    text = filled(readme.read_text(encoding="utf-8"), section(readings))
+    _write_text(readme, text)
+    _write_text(root / "report" / "claims.json", claims.as_json(claims.ledger(readings)))
+    store.write_csv(root / "report" / "results" / "accuracy.csv", CSV_HEADER, accuracies(results))
+
+
+def outdated(results: Sequence[Analysis], root: Path = ROOT) -> list[str]:
+    """Return which of the three files are missing or differ from the results."""
+    readings = standard_readings(results)
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    ledger, table = root / "report" / "claims.json", root / "report" / "results" / "accuracy.csv"
+    current = {
+        "README.md": filled(readme, section(readings)) == readme,
+        "report/claims.json": ledger.is_file()
+        and ledger.read_text(encoding="utf-8") == claims.as_json(claims.ledger(readings)),
+        "report/results/accuracy.csv": table.is_file() and _read_csv(table) == [list(CSV_HEADER), *accuracies(results)],
+    }
+    return [name for name, same in current.items() if not same]
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
+    """Write or check the files, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m report.readme", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
+    options = parser.parse_args(arguments)
+    try:
+        results = stored_study(root)
+        if not options.check:
+            write(results, root)
+        elif names := outdated(results, root):
+            sys.exit(f"not as the stored results have it: {', '.join(names)}; run python -m report.readme")
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"{error}")
+
+
+def _columns(results: Sequence[Analysis]) -> Iterator[tuple[str, str]]:
+    """Give the accuracy and the difference to the network before it, of each network under one reading."""
+    for before, network in zip([None, *results], results, strict=False):
+        accuracy, difference = f"{network.mean[-1]:.1f} ± {network.sd[-1]:.1f}", ""
+        if before is not None:
+            paired(before, network)  # refuses trials that saw other pairs
+            d = statistics.paired_difference(before.accuracy[:, -1], network.accuracy[:, -1])
+            difference = f"{d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f})"
+        yield accuracy, difference
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = Path(f"{path}.part")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+if __name__ == "__main__":
+    main()
