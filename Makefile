@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first command makes. `make help` lists the commands.
 PYTHON ?= python3
 BIN := .venv/bin
+BLOCKS ?= 3
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -18,7 +19,14 @@ study: .venv/ready  ## train what report/results lacks of the study (hours; resu
 quick: .venv/ready  ## the whole chain, small, on embedded digits (about two minutes)
 	$(BIN)/python -m report.build --quick
 
+verify: .venv/ready  ## train a few random stored blocks again and compare (BLOCKS=3)
+	$(BIN)/python -m report.verify --blocks $(BLOCKS)
+
+bench: .venv/ready  ## measure the speed side by side with the textbook loop (minutes, an idle machine)
+	$(BIN)/python -m report.benchmark
+
 publish: .venv/ready  ## render with MNIST and copy the result into report/
+	$(BIN)/python -m report.readme
 	$(BIN)/python -m report.build --publish
 
 lab: .venv/ready  ## explore in JupyterLab
@@ -29,4 +37,4 @@ lab: .venv/ready  ## explore in JupyterLab
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch .venv/ready
 
-.PHONY: help report test study quick publish lab
+.PHONY: help report test study quick verify bench publish lab

@@ -134,6 +134,11 @@ def load(experiment: Experiment, trials: int = 150, results: Path = OWN) -> Anal
     return Analysis(experiment, trials, tuple(records))
 
 
+def is_stored(experiment: Experiment, trials: int = 150, results: Path = OWN) -> bool:
+    """Say whether a result is in the store. Raises DamagedResultError."""
+    return all(stored(experiment, block, results) for block in blocks(range(trials)))
+
+
 def stored(experiment: Experiment, block: range, results: Path) -> dict | None:
     """Return the stored record that covers a block, or None. Raises DamagedResultError."""
     path = store.find((PUBLISHED, Path(results)), experiment.configuration, block)

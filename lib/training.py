@@ -51,6 +51,7 @@ def train(
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     e, configuration = experiment, experiment.configuration  # now: a source file may be edited while this trains
     drawn = [data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial) for trial in trials]
+    fingerprints = [data.fingerprint(*pairs) for pairs in drawn]
     sets = [data.normalise(*pairs) for pairs in drawn]
     network = make_network(e, trials, dtype).to(device)
     convolutions = [module for module in network.modules() if isinstance(module, ConvBlock)]
@@ -62,6 +63,7 @@ def train(
         data.stack([test for _, test in sets]),
         [data.generator(e.seed, trial, "order") for trial in trials],
     )
+    del drawn, sets  # the Teacher has its own: half of the memory of a stack
     history = teacher.train(
         network,
         epochs=e.epochs,
@@ -74,7 +76,6 @@ def train(
     )
     seconds = (time.perf_counter() - start) / len(trials)
     origin = {**provenance(choice, device, dtype, len(trials)), "started": utc}
-    fingerprints = [data.fingerprint(*pairs) for pairs in drawn]
     return [
         {
             **record(configuration, block, fingerprints, history, teacher.test_pairs.digits, offset=trials.start),

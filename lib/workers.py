@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from lib import store
+from lib import data, store
 from lib.experiment import Experiment
 from lib.training import seconds_per_trial_epoch, train
 
@@ -116,6 +116,7 @@ def collect(futures: dict[Future, Task], bar: tqdm, ticks: object = None) -> dic
 
 def train_block(experiment: Experiment, trials: range, results: Path, **options: str) -> None:
     """Train one stack of trials and store it, block by block: the unit of work of any executor."""
+    data.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
     set_up_process()
     on_epoch = functools.partial(tick, len(trials)) if tick else None
     for record in train(experiment, trials, on_epoch=on_epoch, **options):

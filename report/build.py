@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -21,8 +21,8 @@ import papermill
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from lib import data, run_study
-from lib.analysis import PUBLISHED
+from lib import Experiment, data, run_study
+from lib.analysis import PUBLISHED, load
 from lib.experiment import unknown
 from lib.training import ROOT
 from lib.workers import cores
@@ -37,16 +37,21 @@ QUICK_TRIALS = 6
 Step = tuple[str, dict[str, object]]  # a notebook's name and its parameters
 
 
-def contents(quick: bool = False) -> list[Step]:
-    """Return the report's notebooks in reading order; a quick report has two of the five chapters of comparisons."""
+def contents(experiments: Sequence[Experiment], quick: bool = False) -> list[Step]:
+    """Return the report's notebooks in reading order, with the chapters for which there are results."""
     changes: dict[str, object] = {**QUICK, "trials": QUICK_TRIALS} if quick else {"trials": study.TRIALS}
     steps: list[Step] = [("1-task", {"dataset": QUICK["dataset"]} if quick else {}), ("2-architectures", {})]
-    for chapter, comparisons in list(study.CHAPTERS.items())[: 2 if quick else None]:
+    for chapter, comparisons in study.chapters(experiments).items():
         for position, comparison in enumerate(comparisons):
             heading = chapter if position == 0 else ""
             steps.append(("3-comparison", {**comparison, "chapter": heading, **changes}))
-    steps.append(("4-results", {**changes, "forms": not quick}))
-    return [*steps, ("5-benchmark", {}), ("6-methods", {**changes, "forms": not quick})]
+    forms = all(experiment in experiments for experiment in study.OTHER_FORMS)
+    steps += [
+        ("4-results", {**changes, "forms": forms}),
+        ("5-benchmark", {}),
+        ("6-methods", {**changes, "forms": forms}),
+    ]
+    return steps
 
 
 def check_parameters(notebook: Path, parameters: Iterable[str]) -> None:
@@ -119,11 +124,20 @@ def write_figures(nb: NotebookNode, folder: Path) -> None:
 
 def build(output: Path, quick: bool = False) -> None:
     """Build the report into `output`: `report.html`, `report.pdf`, `figures/`, and the notebooks as they ran."""
-    changes, trials = (QUICK, QUICK_TRIALS) if quick else ({}, study.TRIALS)
-    experiments = [replace(e, **changes) for e in (study.STANDARD if quick else study.EXPERIMENTS)]
-    results = run_study(experiments, trials)  # all stored, as a rule
+    if quick:
+        experiments, trials = study.STANDARD, QUICK_TRIALS
+        results = run_study([replace(e, **QUICK) for e in experiments], trials)
+    else:
+        experiments, trials = study.stored(), study.TRIALS
+        missing = [e for e in study.EXPERIMENTS if e not in experiments]
+        if missing:
+            names = "; ".join(f"{e.name}, {study.reading(e)}" for e in missing)
+            print(f"not in the store, so left out (`make study` trains it): {names}", file=sys.stderr)
+        if any(e in missing for e in study.STANDARD):
+            raise FileNotFoundError("the report needs the results of the four standard experiments: run `make study`")
+        results = [load(e, trials) for e in experiments]
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
-    notebooks = run_all(contents(quick), output / "notebooks")
+    notebooks = run_all(contents(experiments, quick), output / "notebooks")
     nb = merge(
         notebooks,
         title=TITLE,

@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -136,7 +137,7 @@ def alt_text(network: Network) -> str:
 # One millimetre in print is one unit, y runs down, and a pixel of an image or a map is one millimetre wide.
 ROWS, MIDDLE = (19.5, 45.5), 32.5  # where the first digit, the second digit and the pair pass
 TOP, BOTTOM = 7.0, 55.0  # edges of the lanes that use both rows
-BLOCK, MAP, BAR, BAR_MAP = 18.6, 11.6, 10.6, 13.25  # widths: a layer and the maps behind it; columns of bars
+BLOCK, MAP, BAR, BAR_MAP = 18.6, 11.6, 10.6, 13.25  # least widths: a layer and the maps behind it; columns of bars
 CONV, FIRST, SECOND = "#D9E7F2", "#B4CFE5", "#6E9DC6"  # and the maps of the first and of the second digit
 FILLS = {ConvBlock: CONV, Conv2d: CONV, Linear: "#F4DBB3", Flatten: "#FFFFFF"}
 LINE, DASHES = "#4A5560", (0, (2.5, 1.8))
@@ -176,7 +177,9 @@ class _Diagram:
     def draw(self, images: Sequence[np.ndarray], weight: float | None) -> Figure:
         for row, image, label in zip(ROWS, images, ("first", "second"), strict=True):
             edges = np.arange(IMAGE + 1)
-            self.ax.pcolormesh(edges + 2, edges + row - 7, image, cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1)
+            self.ax.pcolormesh(
+                edges + 2, edges + row - 7, image, cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1, clip_on=False
+            )
             self.ax.add_patch(Rectangle((2, row - 7), IMAGE, IMAGE, fc="none", ec=style.GREY, lw=0.7, zorder=3))
             self.text(9, row + 10, label)
 
@@ -237,40 +240,44 @@ class _Diagram:
     def lane(self, lane: Lane, x: float, rows: list[float], ends: list[float], edges: tuple[float, float]) -> float:
         """Draw a lane from `x` on, between `edges`; `rows` pass, drawn up to `ends`. Return where it ends."""
         start, middle, dashed = x, (rows[0] + rows[-1]) / 2, lane.auxiliary
+        answer = textwrap.wrap(lane.answers, 10)
         for layer in lane.layers:
             fill = matplotlib.colors.to_rgba(FILLS.get(type(layer.module), "#E4E7EA"), 0.5 if dashed else 1)
-            number = f"{layer.parameters:,}" if layer.parameters else ""
+            number, size = f"{layer.parameters:,}" if layer.parameters else "", _by(layer.shape)
+            words = max(1.45 * max(map(len, layer.words)) + 0.4, 1.5 * len(number) + 0.6)  # about their width
             if layer.is_map or (lane.digits and not dashed):
+                block, maps = max(BLOCK, words), max(MAP, 1.65 * len(size) + 1.5)
                 x, top = x + 2, middle - 1.5 * len(layer.words) + (0.5 if number else 2.4)
-                self.box(x, rows[0] - 8, BLOCK, rows[-1] - rows[0] + 16, fill, dashed)
-                self.text(x + BLOCK / 2, top, "\n".join(layer.words))
-                self.text(x + BLOCK / 2, top + 3 * len(layer.words) + 0.3, number, color=style.GREY)
-                at = x + BLOCK + MAP / 2
+                self.box(x, rows[0] - 8, block, rows[-1] - rows[0] + 16, fill, dashed)
+                self.text(x + block / 2, top, "\n".join(layer.words))
+                self.text(x + block / 2, top + 3 * len(layer.words) + 0.3, number, color=style.GREY)
+                at = x + block + maps / 2
                 for i, row in enumerate(rows):
                     colours = [(FIRST, SECOND)[row == ROWS[1]]] if lane.digits else [FIRST, SECOND]
                     left, right = self.output(at, row, layer.shape, colours)
                     self.line((ends[i], row), (x, row), arrow=True, dashed=dashed)
-                    self.line((x + BLOCK, row), (left, row), arrow=True, dashed=dashed)
+                    self.line((x + block, row), (left, row), arrow=True, dashed=dashed)
                     if len(rows) > 1:
-                        self.ax.plot((x, x + BLOCK), (row, row), color=LINE, lw=0.8, ls=":", zorder=2.5)
-                ends, x = [right] * len(rows), x + BLOCK + MAP - 1.6
+                        self.ax.plot((x, x + block), (row, row), color=LINE, lw=0.8, ls=":", zorder=2.5)
+                ends, x = [right] * len(rows), x + block + maps - 1.6
             else:
-                column, row, high = BAR_MAP if len(layer.shape) == 3 else BAR, rows[0], self.height(layer.shape)
+                row, high = rows[0], self.height(layer.shape)
+                column = max(BAR_MAP if len(layer.shape) == 3 else BAR, words, 1.75 * len(size) + 0.4)
+                if answer and layer is lane.layers[-1]:
+                    column = max(column, 1.5 * max(map(len, answer)))
                 at, x = x + 1 + column / 2, x + column
                 self.box(at - 1.6, row - high / 2, 3.2, high, fill, dashed)
                 self.line((ends[0], row), (at - 1.6, row), arrow=True, dashed=dashed)
-                self.text(at, row - high / 2 - 1.1, _by(layer.shape), 7.5)
+                self.text(at, row - high / 2 - 1.1, size, 7.5)
                 self.text(at, row + 11, "\n".join(layer.words))
                 self.text(at, row + 17.7, number, color=style.GREY)
                 ends = [at + 1.6]
         if lane.answers:
-            answers = textwrap.wrap(lane.answers, 10)
-            self.text(at, rows[0] - 10, "\n".join(answers), weight="bold")
-            x = max(x, at + 0.75 * max(map(len, answers)) - 1)
+            self.text(at, rows[0] - 10, "\n".join(answer), weight="bold")
         else:
             for end, row in zip(ends, rows, strict=True):
                 self.line((end, row), (x + 2, row))
-        x += 2
+        x = max(x + 2, start + 1.5 * len(lane.name) + 3)
         width, height = x - start, edges[1] - edges[0]
         self.box(start, edges[0], width, height, "none" if dashed else style.PALE, dashed, "#C9CFD5", 0.2)
         self.text(start + 2, edges[0] + 3, lane.name, ha="left", style="italic")
@@ -295,7 +302,9 @@ class _Diagram:
     def height(self, shape: tuple[int, ...]) -> float:
         return max(1.2, 15 * math.sqrt(math.prod(shape) / self.widest))
 
-    def box(self, x, y, width, height, fill, dashed=False, edge=LINE, zorder=2) -> None:
+    def box(
+        self, x: float, y: float, width: float, height: float, fill: Any, dashed=False, edge=LINE, zorder=2.0
+    ) -> None:
         shape = f"round,pad=0,rounding_size={min(0.8, width / 4, height / 4)}"
         kind = DASHES if dashed else "-"
         self.ax.add_patch(
@@ -307,6 +316,6 @@ class _Diagram:
         if arrow:
             self.ax.plot(points[-1][0] - 0.55, points[-1][1], ">", color=LINE, ms=2.8, mew=0, zorder=5)
 
-    def text(self, x: float, y: float, text: str, size: float = 7, **more) -> None:
+    def text(self, x: float, y: float, text: str, size: float = 7, **more: Any) -> None:
         for i, line in enumerate(text.split("\n") if text else ()):  # `y` is the first baseline: neighbours align
             self.ax.text(x, y + 3 * i, line, size=size, **{"ha": "center", "zorder": 6} | more)

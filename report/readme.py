@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lib import Analysis, store
-from lib.analysis import load, paired
+from lib.analysis import is_stored, load, paired
 from lib.training import ROOT
 from report import claims, statistics, study
 
@@ -20,8 +20,10 @@ CSV_HEADER = ("experiment", "reading", "key", "trial", "accuracy")  # after the 
 
 
 def stored_study(root: Path = ROOT) -> list[Analysis]:
-    """Return the results of the whole study. Raises FileNotFoundError when trials are missing."""
-    return [load(experiment, study.TRIALS, root / "report" / "results") for experiment in study.EXPERIMENTS]
+    """Return the stored results of the study. Raises FileNotFoundError when a standard experiment is missing."""
+    folder = root / "report" / "results"
+    wanted = [e for e in study.EXPERIMENTS if e in study.STANDARD or is_stored(e, study.TRIALS, folder)]
+    return [load(experiment, study.TRIALS, folder) for experiment in wanted]
 
 
 def standard_readings(results: Sequence[Analysis]) -> dict[str, list[Analysis]]:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lib import Experiment
+from lib.analysis import is_stored
 from lib.architectures import ARCHITECTURES
 from lib.data import mnist_available
 
@@ -77,6 +78,28 @@ SOURCES = {
     "momentum": ("we", "0.9 as a second reading"),
     "seed": ("we", "root of all random streams"),
 }
+
+
+def stored() -> list[Experiment]:
+    """Return the experiments of the study whose trials are all in the store, in order."""
+    return [experiment for experiment in EXPERIMENTS if is_stored(experiment, TRIALS)]
+
+
+def chapters(experiments: Sequence[Experiment]) -> dict[str, list[dict[str, object]]]:
+    """Return the chapters of comparisons that can be written about these experiments of the study."""
+
+    def sides(comparison: Mapping[str, object]) -> list[Experiment]:
+        values = {**dataclasses.asdict(Experiment()), **comparison}
+        values |= {
+            f"{name}_{which}": comparison.get(f"{name}_{which}", values[name]) for name in DIFFERING for which in "ab"
+        }
+        return [Experiment(**fields) for fields in two_experiments(values)]
+
+    return {
+        chapter: comparisons
+        for chapter, comparisons in CHAPTERS.items()
+        if all(experiment in experiments for comparison in comparisons for experiment in sides(comparison))
+    }
 
 
 def hyperparameters(experiment: Experiment) -> list[tuple[str, str, str, str]]:

@@ -69,15 +69,18 @@ def experiment_of(configuration: dict) -> Experiment:
 
 def compare(stored: dict, fresh: dict) -> Verdict:
     """Compare two records of one block, bit by bit where that can be asked for, else statistically."""
-    if why := obstacles(stored["provenance"], fresh["provenance"]):
-        agrees, found = statistically(stored, fresh)
-        return Verdict(agrees, f"statistical ({'; '.join(why)}): {found}")
-    kind = "bitwise (same machine, versions, commit of lib and implementation)"
+    why = obstacles(stored["provenance"], fresh["provenance"])
+    kind = (
+        f"statistical ({'; '.join(why)})" if why else "bitwise (same machine, versions, commit of lib, implementation)"
+    )
     names = sorted(name for name in store.FIELDS - {"provenance"} if stored[name] != fresh[name])
     if not names:
-        return Verdict(True, f"{kind}: every stored value is equal")
+        return Verdict(True, f"{kind}: every stored value is equal, bit by bit")
+    close, words = statistically(stored, fresh)
+    if why:
+        return Verdict(close, f"{kind}: {words}")
     # Some virtual machines give processors of several kinds one name, so say how far apart the two are.
-    return Verdict(False, f"{kind}: {', '.join(names)} differ; statistically: {statistically(stored, fresh)[1]}")
+    return Verdict(False, f"{kind}: {', '.join(names)} differ; statistically: {words}")
 
 
 def obstacles(stored: dict, fresh: dict) -> list[str]:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95
-TIME_LIMIT = 300  # seconds for the tests of one bug; a bug that makes them hang is caught too
+TIME_LIMIT = 300  # seconds for the tests of one bug, at least; a bug that makes them hang is caught too
 
 # A few of the 48 cases of the comparison with the textbook; the rest would only take longer.
 TEXTBOOK = tuple(
@@ -33,7 +33,7 @@ TEXTBOOK = tuple(
 GOLDEN = "tests/lib/test_golden.py"
 TESTS = {  # which tests see a bug in a file, the quick ones first
     "lib/data.py": ("tests/lib/test_data.py", GOLDEN),
-    "lib/layers.py": ("tests/lib/test_layers.py", *TEXTBOOK, "tests/lib/test_fused.py", GOLDEN),
+    "lib/layers.py": ("tests/lib/test_layers.py", *TEXTBOOK, GOLDEN),
     "lib/architectures.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
     "lib/teacher.py": ("tests/lib/test_teacher.py", *TEXTBOOK, GOLDEN),
     "lib/experiment.py": ("tests/lib/test_experiment.py",),
@@ -74,7 +74,7 @@ MUTANTS = [
         ("weights' stream without the layer", "PURPOSES[purpose], *layer.encode()]", "PURPOSES[purpose]]"),
         ("order and data share a stream", '"weights": 1, "order": 2}', '"weights": 1, "order": 0}'),
         ("MNIST's checksum ignored", "if found != expected:", "if False:"),
-        ("largest pixel instead of the mean", ".sum((2, 4))  # integers", ".amax((2, 4)) * 4  # integers"),
+        ("largest pixel instead of the mean", ".sum((2, 4)).double()", ".amax((2, 4)).double() * 4"),
         (
             "training digits among the test digits",
             "Digits(images[EMBEDDED_TRAIN:], classes[EMBEDDED_TRAIN:]),",
@@ -135,11 +135,6 @@ MUTANTS = [
         ("biases start at zero", "([layer.bias] if isinstance(layer, Linear) else [])", "[]"),
         ("weights start too small", ".numel() ** -0.5", ".numel() ** -1.0"),
         (
-            "every trial starts as the first",
-            'generator(seed, trial, "weights", name)',
-            'generator(seed, trials[0], "weights", name)',
-        ),
-        (
             "convolutionize mixes up the weights",
             "weight.unflatten(2, shape)",
             "weight.unflatten(2, shape[::-1]).movedim(-1, 2)",
@@ -153,21 +148,14 @@ MUTANTS = [
             "np.stack([rng.permutation(n) for rng in self.orders])",
             "np.stack([__import__('copy').deepcopy(rng).permutation(n) for rng in self.orders])",
         ),
-        (
-            "all trials in one order",
-            "np.stack([rng.permutation(n) for rng in self.orders])",
-            "np.stack([self.orders[0].permutation(n)] * len(self.orders))",
-        ),
         ("tested in training mode", "        model.eval()\n", "        model.train()\n"),
         ("trained in evaluation mode after the first epoch", "            model.train()\n", ""),
         ("mean over trials instead of the sum", "total.sum().backward()", "total.mean().backward()"),
-        ("gradients pile up", "                step.zero_grad()\n", ""),
         (
             "auxiliary weight ignored",
             "losses.main + auxiliary_weight * losses.auxiliary",
             "losses.main + losses.auxiliary",
         ),
-        ("auxiliary head never trained", "losses.main + auxiliary_weight * losses.auxiliary", "losses.main"),
         (
             "auxiliary head in the score",
             "right = decide(outputs.answer.flatten(2)) == batch.target",
@@ -301,7 +289,7 @@ MUTANTS = [
     *of(
         "report/verify.py",
         ("verify: other data accepted", 'if stored["data"] != fresh["data"]:', "if False:"),
-        ("verify: bits never compared", "if why := obstacles(", 'if why := [""] or obstacles('),
+        ("verify: close is enough", "    if why:\n", "    if True:\n"),
         ("verify: 40 standard errors", "STANDARD_ERRORS = 4", "STANDARD_ERRORS = 40"),
         ("verify: always a success", "return 0 if agreeing == len(paths) else 1", "return 0"),
     ),
@@ -341,7 +329,7 @@ def present(tests: Iterable[str]) -> list[str]:
     return [test for test in tests if (ROOT / test.partition("::")[0]).exists()]
 
 
-def run_tests(folder: Path, tests: list[str]) -> Outcome:
+def run_tests(folder: Path, tests: list[str], limit: float) -> Outcome:
     """Run tests in a copy until one fails. Raises RuntimeError when pytest itself could not."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -356,10 +344,10 @@ def run_tests(folder: Path, tests: list[str]) -> Outcome:
         start_new_session=True,  # so that the workers which a test started end with it
     ) as process:
         try:
-            output, _ = process.communicate(timeout=TIME_LIMIT)
+            output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return Outcome(f"(no end in {TIME_LIMIT} s)", process.communicate()[0], TIME_LIMIT)
+            return Outcome(f"(no end in {limit:.0f} s)", process.communicate()[0], limit)
     seconds = time.perf_counter() - start
     if process.returncode == 0:
         return Outcome("", output, seconds)
@@ -369,14 +357,14 @@ def run_tests(folder: Path, tests: list[str]) -> Outcome:
     return Outcome(failed[1], output, seconds)
 
 
-def try_mutant(mutant: Mutant | None, tests: list[str]) -> Outcome:
+def try_mutant(mutant: Mutant | None, tests: list[str], limit: float) -> Outcome:
     """Run tests on a fresh copy with a bug, or with none."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name).resolve()
         copy_tree(folder)
         if mutant:
             mutate(folder, mutant)
-        return run_tests(folder, tests)
+        return run_tests(folder, tests, limit)
 
 
 def main() -> int:
@@ -394,15 +382,16 @@ def main() -> int:
     if absent:
         print(f"not there: {', '.join(sorted(absent))}")
 
-    sound = try_mutant(None, present(dict.fromkeys(test for m in chosen for test in TESTS[m.file])))
+    sound = try_mutant(None, present(dict.fromkeys(test for m in chosen for test in TESTS[m.file])), limit=3600)
     if sound.caught_by:
         print(f"{sound.output}\nThe tests fail without any bug: nothing can be learned from them.", file=sys.stderr)
         return 2
+    limit = max(TIME_LIMIT, 2 * sound.seconds)
     print(f"without a bug all tests pass ({sound.seconds:.0f} s)\n", flush=True)
     print(f"| {'bug':50} | {'file':20} | caught by |\n|{'-' * 52}|{'-' * 22}|-----------|")
     caught = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = pool.map(lambda mutant: try_mutant(mutant, present(TESTS[mutant.file])), chosen)
+        outcomes = pool.map(lambda mutant: try_mutant(mutant, present(TESTS[mutant.file]), limit), chosen)
         for mutant, outcome in zip(chosen, outcomes, strict=True):
             caught += bool(outcome.caught_by)
             seen = outcome.caught_by.removeprefix("tests/") or "NOT CAUGHT"

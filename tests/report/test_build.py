@@ -29,13 +29,13 @@ def report(tmp_path_factory):
 
 
 def test_every_notebook_of_the_repository_is_in_the_report_or_for_exploring():
-    used = {name for name, _ in build.contents()}
+    used = {name for name, _ in build.contents(study.EXPERIMENTS)}
     exploring = {"explore", "your_architecture"}
     assert used | exploring == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} | exploring
 
 
 def test_the_contents_name_only_parameters_that_the_notebooks_have():
-    for name, parameters in [*build.contents(), *build.contents(quick=True)]:
+    for name, parameters in [*build.contents(study.EXPERIMENTS), *build.contents(study.STANDARD, quick=True)]:
         build.check_parameters(ROOT / "notebooks" / f"{name}.ipynb", parameters)
 
 

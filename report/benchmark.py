@@ -1,0 +1,790 @@
+"""Measure, side by side, how long one epoch of one trial takes: a textbook loop, `torch.func.vmap`, and our stacks.
+
+`python -m report.benchmark` writes `report/benchmark.json` in some minutes; nothing else should run meanwhile. On one
+pinned core, one thread each, all contenders take turns in every round, so what slows the machine slows all of them; the
+numbers are medians over the rounds, with the smallest and the greatest. `--long` adds a check that both implementations
+of the convolution block learn the same, and `--quick` does everything at a tiny size.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from lib import Experiment, Teacher, data, run_study
+from lib.architectures import ARCHITECTURES
+from lib.data import Pairs
+from lib.layers import ConvBlock, choose_implementation
+from lib.store import sync_folder
+from lib.teacher import TEST_BATCH, Score
+from lib.training import BLOCK, ROOT, code_version, cpu_model, make_network
+from lib.workers import cores, duration, set_up_process
+from report import statistics, study
+from report.display import escape
+from report.style import COLOURS, INK
+
+FILE = ROOT / "report" / "benchmark.json"
+SCHEMA = 1
+UNITS = {
+    "*_ms": "milliseconds per trial and epoch (training and one pass over the test set)",
+    "*_s": "seconds",
+    "*_mb": "megabytes (1,000,000 bytes)",
+    "rate_gflops": "floating-point operations per nanosecond; a multiply-add is two",
+    "multiply_adds": "per pair",
+    "speedup": "the plain textbook loop's time over this one's, of the same experiment and round",
+    "relative_to_wsn": "this speedup over WSN's, of the same round",
+    "times_floor": "this time over the floor",
+}
+METHODS = {  # how tables and figures call them
+    "textbook": "textbook loop",
+    "textbook, memory kept": "textbook loop, memory kept",
+    "vmap": "torch.func.vmap",
+    "torch": "ours, PyTorch",
+    "fused": "ours, compiled block",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much to measure."""
+
+    dataset: str
+    train_pairs: int
+    test_pairs: int
+    stack: int = BLOCK
+    vmap_stacks: tuple[int, ...] = (5, BLOCK)
+    rounds: int = 5
+    matrices: tuple[int, ...] = (512, 1024, 1536)  # sizes of the products that measure the core's rate
+    scaling_trials: tuple[int, ...] = (25, 100, 300, 600)
+    scaling_epochs: int = 2
+    worker_trials: int = 100
+    long_trials: int = 50
+    long_epochs: int = 100
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All sixteen, WSN in its standard form first."""
+        forms = product((False, True), (True, False), sorted(ARCHITECTURES, key=lambda name: name != "WSN"))
+        pairs = {"dataset": self.dataset, "train_pairs": self.train_pairs, "test_pairs": self.test_pairs}
+        return [
+            Experiment(architecture=name, fully_convolutional=form, one_hot_encoding=one_hot, **pairs)
+            for form, one_hot, name in forms
+        ]
+
+
+def full_size() -> Size:
+    """Return the size of the real benchmark: MNIST, or the embedded digits where it is not at hand."""
+    dataset, _ = study.dataset_at_hand("mnist")
+    train_pairs, test_pairs = data.DATASETS[dataset]
+    return Size(dataset=dataset, train_pairs=train_pairs, test_pairs=test_pairs)
+
+
+QUICK = Size(
+    dataset="digits",
+    train_pairs=100,
+    test_pairs=50,
+    stack=3,
+    vmap_stacks=(2, 3),
+    rounds=1,
+    matrices=(256,),
+    scaling_trials=(BLOCK, 2 * BLOCK),
+    scaling_epochs=1,
+    worker_trials=2 * BLOCK,
+    long_trials=4,
+    long_epochs=2,
+)
+
+
+# The contenders. Each is prepared once, in the process that times it, and then trains epoch after epoch.
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An experiment, how it is trained, and how many trials side by side.
+
+    The compiled block and `vmap` do better where the allocator keeps its memory (`lib.workers.set_up_process`); so does
+    the textbook loop. It runs without, as PyTorch comes, and once more with it ("memory kept").
+    """
+
+    experiment: Experiment
+    method: str  # of METHODS
+    stack: int = 1
+
+    @property
+    def keeps_memory(self) -> bool:
+        """Whether it runs in the process with our allocator settings."""
+        return self.method != "textbook"
+
+
+Timing = tuple[float, float]  # seconds of training and of testing, of one epoch of the whole stack
+
+
+def contenders(size: Size) -> list[Contender]:
+    """Return who takes part, in the order of a round: WSN by every method, the others by the textbook and `fused`."""
+    wsn, *others = size.experiments
+    chosen = [Contender(wsn, "textbook"), Contender(wsn, "textbook, memory kept")]
+    chosen += [Contender(wsn, "vmap", stack) for stack in size.vmap_stacks]
+    chosen += [Contender(wsn, method, size.stack) for method in ("torch", "fused")]
+    for e in others:
+        chosen += [Contender(e, "textbook"), Contender(e, "fused", size.stack)]
+    return chosen
+
+
+def textbook_module() -> ModuleType:
+    """Return `tests.textbook`, which is not installed. Raises ModuleNotFoundError that says where to run this."""
+    try:
+        from tests import textbook
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the benchmark compares with tests/textbook.py: run `python -m report.benchmark` in the project's folder"
+        ) from error
+    return textbook
+
+
+@cache
+def sets(dataset: str, train_pairs: int, test_pairs: int, seed: int, stack: int) -> tuple[Pairs, Pairs]:
+    """Return the normalised training and test pairs of the first trials, `[trials, n, ...]`."""
+    drawn = [data.normalise(*data.draw_trial(dataset, train_pairs, test_pairs, seed, trial)) for trial in range(stack)]
+    return data.stack([train for train, _ in drawn]), data.stack([test for _, test in drawn])
+
+
+class TimedTeacher(Teacher):
+    """The Teacher as it is, with a clock on its tests."""
+
+    seconds = 0.0
+
+    def test(self, model: nn.Module) -> Score:
+        """Test as the Teacher does."""
+        start = time.perf_counter()
+        score = super().test(model)
+        self.seconds = time.perf_counter() - start
+        return score
+
+
+def teacher_of(e: Experiment, stack: int) -> TimedTeacher:
+    """Return a Teacher of the first trials of an experiment."""
+    orders = [data.generator(e.seed, trial, "order") for trial in range(stack)]
+    return TimedTeacher(*sets(e.dataset, e.train_pairs, e.test_pairs, e.seed, stack), orders)
+
+
+def prepare_stack(e: Experiment, method: str, stack: int) -> Callable[[], Timing]:
+    """Return a function that trains and tests a stack by the Teacher for one epoch, in one of our implementations."""
+    network, teacher = make_network(e, range(stack)), teacher_of(e, stack)
+    for module in network.modules():
+        if isinstance(module, ConvBlock):
+            module.implementation = method
+
+    def epoch() -> Timing:
+        start = time.perf_counter()
+        teacher.train(network, epochs=1, batch_size=e.batch_size, learning_rate=e.learning_rate)
+        return time.perf_counter() - start - teacher.seconds, teacher.seconds
+
+    return epoch
+
+
+def textbook_networks(e: Experiment, stack: int, dtype: torch.dtype = torch.float32) -> list[nn.Module]:
+    """Return the plain networks of the first trials, with the weights that a stack starts with."""
+    textbook, start = textbook_module(), make_network(e, range(stack), dtype)
+    networks = []
+    for trial in range(stack):
+        network = textbook.Textbook(e.architecture, e.fully_convolutional, e.one_hot_encoding, e.sigmoid).to(dtype)
+        textbook.copy_trial(start, network, trial)
+        networks.append(network)
+    return networks
+
+
+def prepare_textbook(e: Experiment) -> Callable[[], Timing]:
+    """Return a function that trains one plain network in a plain loop for one epoch and tests it."""
+    textbook, teacher = textbook_module(), teacher_of(e, 1)
+    [network], [order] = textbook_networks(e, 1), teacher.orders
+    train, test = (
+        Pairs(*(values[0] for values in vars(p).values())) for p in (teacher.train_pairs, teacher.test_pairs)
+    )
+    optimizer = textbook.make_optimizer(network, e.optimizer, e.learning_rate, e.momentum)
+
+    def epoch() -> Timing:
+        start = time.perf_counter()
+        rows = torch.from_numpy(order.permutation(len(train.target)))
+        textbook.train_epoch(network, optimizer, *vars(train).values(), rows, e.batch_size, e.auxiliary_weight)
+        middle = time.perf_counter()
+        textbook.test(network, test.images, test.target)
+        return middle - start, time.perf_counter() - middle
+
+    return epoch
+
+
+class VmapStack:
+    """Plain networks side by side by `torch.func`: `stack_module_state`, `functional_call`, `grad`, `vmap`.
+
+    For networks that return one answer with an output per class. Batch normalisation is not changed: within `vmap` each
+    network normalises by its own batch, per call of the extractor (so per digit), and updates its slice of the stacked
+    running statistics in place, as it does alone.
+    """
+
+    def __init__(self, networks: list[nn.Module], learning_rate: float) -> None:
+        self.network = networks[0]  # only its forward is used; weights and statistics come from the stacks
+        self.parameters, self.buffers = stack_module_state(networks)
+        self.optimizer = torch.optim.SGD(self.parameters.values(), lr=learning_rate)
+        self.gradients = vmap(grad(self.loss))
+        self.answers = vmap(self.answer)
+
+    def answer(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
+        """One network's answer, `[batch, 2, 14, 14]` to `[batch, outputs]`."""
+        return functional_call(self.network, (parameters, buffers), (images,))[0]
+
+    def loss(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor, target: Tensor) -> Tensor:
+        """One network's mean loss over a batch."""
+        return F.cross_entropy(self.answer(parameters, buffers, images), target)
+
+    def train(self, batches: Iterator[Pairs]) -> None:
+        """Train all networks, each on its slice of the batches, `[trials, batch, ...]`."""
+        self.network.train()
+        for batch in batches:
+            gradients = self.gradients(self.parameters, self.buffers, batch.images, batch.target)
+            for name, parameter in self.parameters.items():
+                parameter.grad = gradients[name]
+            self.optimizer.step()
+
+    @torch.no_grad()
+    def test(self, pairs: Pairs) -> Tensor:
+        """Return the number of right answers, `[trials]`, in evaluation mode."""
+        self.network.eval()
+        right = [
+            self.answers(self.parameters, self.buffers, images).argmax(2) == target
+            for images, target in zip(pairs.images.split(TEST_BATCH, 1), pairs.target.split(TEST_BATCH, 1), strict=True)
+        ]
+        return torch.cat(right, dim=1).sum(1)
+
+
+def prepare_vmap(e: Experiment, stack: int) -> Callable[[], Timing]:
+    """Return a function that trains plain networks side by side by `torch.func.vmap` for one epoch and tests them."""
+    teacher, networks = teacher_of(e, stack), VmapStack(textbook_networks(e, stack), e.learning_rate)
+    like = torch.empty(0)
+
+    def epoch() -> Timing:
+        start = time.perf_counter()
+        networks.train(teacher.batches(e.batch_size, like))
+        middle = time.perf_counter()
+        networks.test(teacher.test_pairs)
+        return middle - start, time.perf_counter() - middle
+
+    return epoch
+
+
+@cache
+def prepare(contender: Contender) -> Callable[[], Timing]:
+    """Return the function that runs one epoch of a contender; it stays in the process that asks for it."""
+    if contender.method.startswith("textbook"):
+        return prepare_textbook(contender.experiment)
+    if contender.method == "vmap":
+        return prepare_vmap(contender.experiment, contender.stack)
+    return prepare_stack(contender.experiment, contender.method, contender.stack)
+
+
+def run_epoch(contender: Contender) -> Timing:
+    """Train and test one epoch of a contender, in this process, and return the seconds per trial."""
+    train, test = prepare(contender)()
+    return train / contender.stack, test / contender.stack
+
+
+# The floor
+
+
+def multiply_adds(e: Experiment) -> dict[str, int]:
+    """Count the multiply-adds that the protocol asks for per training pair and per test pair, by running its modules.
+
+    Convolutions and linear layers alone. Every element of an output takes as many as its kernel or row has weights. In
+    training the gradient of the weights takes the same again, and so does that of the input where one is needed: not
+    for the images. A test runs the auxiliary head too, whose score is stored.
+    """
+    network = textbook_module().Textbook(e.architecture, e.fully_convolutional, e.one_hot_encoding, e.sigmoid)
+    counted = {"train": 0, "test": 0}
+
+    def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        forward = output[0].numel() * module.weight[0].numel()
+        counted["test"] += forward
+        counted["train"] += forward * (3 if inputs[0].requires_grad else 2)
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    network(torch.zeros(1, 2, 14, 14))
+    return counted
+
+
+def matrix_rate(sizes: Sequence[int], repeats: int = 5) -> float:
+    """Return the best rate of square float32 matrix products on this thread, in GFLOP/s."""
+    best = 0.0
+    for n in sizes:
+        a, b, c = (torch.ones(n, n) for _ in range(3))
+        for _ in range(repeats):
+            start = time.perf_counter()
+            torch.mm(a, b, out=c)
+            best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+# Rounds
+
+
+def measure(size: Size) -> dict[str, object]:
+    """Time all contenders in turns, round by round, each process on the same core; return the rates and a row each."""
+    core = pinned_core()
+    chosen, times, rates = contenders(size), {}, []
+    with process(core, keeps_memory=False) as plain, process(core, keeps_memory=True) as keeping:
+        for number in range(size.rounds + 1):
+            start = time.perf_counter()
+            rate = keeping.submit(matrix_rate, size.matrices).result()
+            timings = {}
+            for contender in chosen:
+                pool = keeping if contender.keeps_memory else plain
+                timings[contender] = pool.submit(run_epoch, contender).result()
+            if number > 0:  # the round before the first compiles, fills caches and is left out
+                rates.append(rate)
+                for contender, timing in timings.items():
+                    times.setdefault(contender, []).append(timing)
+            told = [f"{c.method} x {c.stack} {1e3 * sum(t):.1f}" for c, t in timings.items() if is_wsn(c.experiment)]
+            name = f"round {number} of {size.rounds}" if number else "warm-up"
+            seconds = time.perf_counter() - start
+            print(f"{name} ({seconds:.0f} s), WSN in ms: {', '.join(told)}; {rate:.0f} GFLOP/s", flush=True)
+    return {"rate_gflops": spread(rates), "rows": rows(size, times, max(rates))}
+
+
+def is_wsn(e: Experiment) -> bool:
+    """Whether an experiment is WSN in its standard form."""
+    return (e.architecture, e.fully_convolutional, e.one_hot_encoding) == ("WSN", False, True)
+
+
+def rows(size: Size, times: Mapping[Contender, list[Timing]], rate: float) -> list[dict[str, object]]:
+    """Return what is stored of each contender: its times, and its ratios round by round."""
+    total = {contender: 1e3 * np.sum(each, axis=1) for contender, each in times.items()}  # [rounds], milliseconds
+    speedup = {c: total[Contender(c.experiment, "textbook")] / total[c] for c in total}
+    of_wsn = {c.method: speedup[c] for c in total if is_wsn(c.experiment)}
+    stored = []
+    for contender, each in times.items():
+        e, counted = contender.experiment, multiply_adds(contender.experiment)
+        operations = {"train": 2 * counted["train"] * e.train_pairs, "test": 2 * counted["test"] * e.test_pairs}
+        floor = {part: n / rate / 1e6 for part, n in operations.items()}
+        stored.append(
+            {
+                "experiment": e.name,
+                "architecture": e.architecture,
+                "fully_convolutional": e.fully_convolutional,
+                "one_hot_encoding": e.one_hot_encoding,
+                "method": contender.method,
+                "stack": contender.stack,
+                "train_ms": spread(1e3 * np.array(each)[:, 0]),
+                "test_ms": spread(1e3 * np.array(each)[:, 1]),
+                "total_ms": spread(total[contender]),
+                "speedup": spread(speedup[contender]),
+                "relative_to_wsn": spread(speedup[contender] / of_wsn[contender.method]),
+                "times_floor": spread(total[contender] / sum(floor.values())),
+                "multiply_adds": counted,
+                "floor_train_ms": round(floor["train"], 4),
+                "floor_test_ms": round(floor["test"], 4),
+            }
+        )
+    return stored
+
+
+def spread(values: Sequence[float]) -> dict[str, object]:
+    """Return median, minimum and maximum of some measurements, and all of them, to five digits."""
+    numbers = [float(f"{value:.5g}") for value in values]
+    median = float(f"{np.median(numbers):.5g}")
+    return {"median": median, "min": min(numbers), "max": max(numbers), "all": numbers}
+
+
+def pinned_core() -> int | None:
+    """Return the core that everything is timed on (the last: systems use the first for themselves), None if unknown."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def process(core: int | None, keeps_memory: bool) -> ProcessPoolExecutor:
+    """Return a pool of one process on one core."""
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=start_process, initargs=(core, keeps_memory))
+
+
+def start_process(core: int | None, keeps_memory: bool) -> None:
+    """Begin a process that times: one core, one thread, and our allocator settings or the system's."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    torch.set_num_threads(1)
+    if keeps_memory:
+        set_up_process()
+
+
+# Scaling
+
+
+def measure_scaling(size: Size) -> dict[str, object]:
+    """Measure two worker processes against one, and the time per trial and the memory of one as trials become more."""
+    e = replace(size.experiments[0], epochs=size.scaling_epochs)
+    context, rounds, sizes = get_context("spawn"), [], []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def seconds(executor: ProcessPoolExecutor, trials: int) -> float:
+            start = time.perf_counter()
+            results = Path(tempfile.mkdtemp(dir=folder))  # a new store each time: nothing is there already
+            run_study([e], trials, executor=executor, results=results, implementation="fused", progress=False)
+            return time.perf_counter() - start
+
+        with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(2, context) as two:
+            imported = one.submit(peak_memory).result() / 1e6
+            seconds(one, BLOCK)  # reads the digits, loads the compiled block
+            blocks, first = 1, one.submit(peak_memory).result() / 1e6
+            for trials in size.scaling_trials:
+                taken, blocks = seconds(one, trials), blocks + -(-trials // BLOCK)
+                peak = one.submit(peak_memory).result() / 1e6
+                row = {"trials": trials, "total_s": round(taken, 3), "per_trial_s": float(f"{taken / trials:.5g}")}
+                sizes.append({**row, "blocks_so_far": blocks, "peak_mb": round(peak, 1)})
+                print(f"{trials} trials in {taken:.1f} s, {peak:.0f} MB after {blocks} blocks", flush=True)
+            seconds(two, 2 * BLOCK)
+            for number in range(1, size.rounds + 1):
+                rounds.append((seconds(one, size.worker_trials), seconds(two, size.worker_trials)))
+                told = "{:.1f} s by one, {:.1f} s by two".format(*rounds[-1])
+                print(f"workers, round {number} of {size.rounds}: {told}", flush=True)
+    return {
+        "experiment": e.name,
+        "epochs": e.epochs,
+        "worker_trials": size.worker_trials,
+        "one_worker_s": spread([one for one, _ in rounds]),
+        "two_workers_s": spread([two for _, two in rounds]),
+        "two_over_one": spread([one / two for one, two in rounds]),
+        "imported_peak_mb": round(imported, 1),
+        "first_block_peak_mb": round(first, 1),
+        "sizes": sizes,
+    }
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    try:  # `getrusage` would count the parent's memory, at the moment the process was made, as its own
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# Do both implementations learn the same?
+
+
+def long_check(size: Size, progress: bool = True) -> dict[str, object]:
+    """Train WSN by both implementations, with momentum 0.9, and compare the last epoch's accuracy trial by trial.
+
+    The root seed is not the study's: the published results are not looked up, both are trained here.
+
+    Raises RuntimeError when a result comes from another implementation than the one asked for.
+    """
+    e = replace(size.experiments[0], epochs=size.long_epochs, momentum=0.9, seed=1)
+    accuracy = {}
+    for implementation in ("torch", "fused"):
+        with tempfile.TemporaryDirectory() as folder:  # a store each: an implementation is not part of the key
+            options = {"results": Path(folder), "implementation": implementation, "progress": progress}
+            [result] = run_study([e], size.long_trials, **options)
+        if {record["provenance"]["implementation"] for record in result.records} != {implementation}:
+            raise RuntimeError(f"the results of {implementation!r} were not computed by it")
+        accuracy[implementation] = result.accuracy[:, -1]
+    pair = accuracy["torch"], accuracy["fused"]
+    return {
+        "experiment": e.name,
+        "optimizer": study.reading(e),
+        "trials": size.long_trials,
+        "epochs": e.epochs,
+        "dataset": e.dataset,
+        "mean_torch": float(pair[0].mean()),
+        "mean_fused": float(pair[1].mean()),
+        "difference": asdict(statistics.paired_difference(*pair)),
+        "equivalence": asdict(statistics.equivalence(*pair)),
+        "about": about(),
+    }
+
+
+# The file
+
+
+def about() -> dict[str, object]:
+    """Say what was measured where: machine, versions, commit of lib, time, and how busy the machine was before."""
+    return {
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        **code_version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def write(file: Path, changes: Mapping[str, object]) -> None:
+    """Put `changes` into the file's JSON object and leave its other keys; the file is replaced as a whole."""
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    text = json.dumps({**before, "schema": SCHEMA, "units": UNITS, **changes}, indent=1, allow_nan=False) + "\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.part")
+    with temporary.open("w", encoding="utf-8") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    temporary.replace(file)
+    sync_folder(file.parent)
+
+
+def read(file: str | Path = FILE) -> dict:
+    """Read what was measured; a relative name is looked up in the project's folder.
+
+    Raises FileNotFoundError when there is nothing, ValueError when it is no benchmark of this version of the code.
+    """
+    path = ROOT / file
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: `make bench` measures and writes it")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    if measured.get("schema") != SCHEMA or "rows" not in measured:
+        raise ValueError(f"{path} is not a benchmark of this version of the code: `make bench` measures again")
+    return measured
+
+
+# For the notebook: sentences, tables and the figure
+
+
+def of_wsn(measured: Mapping) -> list[dict]:
+    """Return the rows of WSN in its standard form, in the order of METHODS."""
+    chosen = [row for row in measured["rows"] if row["experiment"] == "WSN"]
+    return sorted(chosen, key=lambda row: (list(METHODS).index(row["method"]), row["stack"]))
+
+
+def one(measured: Mapping, method: str, experiment: str = "WSN") -> dict:
+    """Return the row of one experiment and method (of several stacks the fastest)."""
+    found = [row for row in measured["rows"] if (row["experiment"], row["method"]) == (experiment, method)]
+    return min(found, key=lambda row: row["total_ms"]["median"])
+
+
+def span(values: Mapping[str, float], digits: int = 1) -> str:
+    """Write a spread as median and range, such as "26.1 (25.8-27.0)"."""
+    low, high = (f"{values[name]:.{digits}f}" for name in ("min", "max"))
+    return f"{values['median']:.{digits}f} ({low}–{high})"
+
+
+def answer(measured: Mapping) -> str:
+    """Say how fast it is."""
+    textbook, kept, vmapped, grouped, fused = (one(measured, method)["total_ms"]["median"] for method in METHODS)
+    row = one(measured, "fused")
+    return (
+        f"Training WSN for one epoch and testing it takes {fused:.1f} ms per trial on one core by the compiled block, "
+        f"{row['stack']} trials side by side: {row['speedup']['median']:.1f} times as fast as a textbook loop over one "
+        f"network ({textbook:.0f} ms). By PyTorch's own operations it takes {grouped:.1f} ms, and by torch.func.vmap "
+        f"over the textbook's network {vmapped:.0f} ms. The textbook loop, too, gains from an allocator that keeps its "
+        f"memory ({kept:.0f} ms); against that, the compiled block is {kept / fused:.1f} times as fast."
+    )
+
+
+def floor_words(measured: Mapping) -> str:
+    """Say what the floor is and how far the compiled block is from it."""
+    row, rate = one(measured, "fused"), measured["rate_gflops"]["max"]
+    train, test = row["multiply_adds"]["train"], row["multiply_adds"]["test"]
+    return (
+        f"Counted from WSN's modules, the protocol takes {train:,} multiply-adds per training pair and {test:,} per "
+        f"test pair. At {rate:.0f} GFLOP/s, the best rate of this core in float32 matrix products, an epoch takes "
+        f"{row['floor_train_ms'] + row['floor_test_ms']:.1f} ms ({row['floor_train_ms']:.1f} to train, "
+        f"{row['floor_test_ms']:.1f} to test) if all of them are carried out and nothing else is done. The compiled "
+        f"block takes {row['times_floor']['median']:.2f} times that."
+    )
+
+
+def wsn_table(measured: Mapping) -> list[tuple[str, ...]]:
+    """Return a row per way to train WSN, and the floor."""
+    table = [
+        (
+            METHODS[row["method"]],
+            str(row["stack"]),
+            f"{row['train_ms']['median']:.1f}",
+            f"{row['test_ms']['median']:.1f}",
+            span(row["total_ms"]),
+            f"{row['speedup']['median']:.2f}",
+            f"{row['times_floor']['median']:.2f}",
+        )
+        for row in of_wsn(measured)
+    ]
+    row = one(measured, "fused")
+    floor, textbook = row["floor_train_ms"] + row["floor_test_ms"], one(measured, "textbook")["total_ms"]["median"]
+    last = (f"{row['floor_train_ms']:.1f}", f"{row['floor_test_ms']:.1f}", f"{floor:.1f}", f"{textbook / floor:.2f}")
+    return [*table, ("floor", "", *last, "1.00")]
+
+
+def experiments_table(measured: Mapping) -> list[tuple[str, ...]]:
+    """Return a row per experiment: textbook loop and compiled block."""
+    table = []
+    for name in dict.fromkeys(row["experiment"] for row in measured["rows"]):
+        textbook, fused = one(measured, "textbook", name), one(measured, "fused", name)
+        table.append(
+            (
+                name,
+                span(textbook["total_ms"]),
+                span(fused["total_ms"]),
+                span(fused["speedup"], 2),
+                f"{fused['relative_to_wsn']['median']:.2f}",
+                f"{fused['times_floor']['median']:.2f}",
+            )
+        )
+    return table
+
+
+def experiments_words(measured: Mapping) -> str:
+    """Say whether the other experiments gain as much as WSN."""
+    fused = [row for row in measured["rows"] if row["method"] == "fused" and row["experiment"] != "WSN"]
+    low, *_, high = sorted(fused, key=lambda row: row["relative_to_wsn"]["median"])
+    return (
+        f"Of the {len(fused) + 1} experiments, each against its own textbook loop, {escape(low['experiment'])} gains "
+        f"least, {low['relative_to_wsn']['median']:.2f} times what WSN gains, and {escape(high['experiment'])} most, "
+        f"{high['relative_to_wsn']['median']:.2f} times."
+    )
+
+
+def scaling_table(measured: Mapping) -> list[tuple[str, ...]]:
+    """Return a row per number of trials on one worker."""
+    return [
+        (
+            str(row["trials"]),
+            f"{row['total_s']:.1f}",
+            f"{1e3 * row['per_trial_s']:.0f}",
+            str(row["blocks_so_far"]),
+            f"{row['peak_mb']:.0f}",
+        )
+        for row in measured["scaling"]["sizes"]
+    ]
+
+
+def scaling_words(measured: Mapping) -> str:
+    """Say what a second worker brings, and whether time and memory grow."""
+    scaling = measured["scaling"]
+    sizes = scaling["sizes"]
+    per_trial = [1e3 * row["per_trial_s"] for row in sizes]
+    return (
+        f"On {measured['about']['cores']} cores two worker processes train {scaling['worker_trials']} trials "
+        f"{span(scaling['two_over_one'], 2)} times as fast as one. From {sizes[0]['trials']} to {sizes[-1]['trials']} "
+        f"trials one worker takes {min(per_trial):.0f} to {max(per_trial):.0f} ms per trial ({scaling['epochs']} "
+        "epochs, the drawing of its data and the storing of its result included). The most memory it has held is "
+        f"{scaling['imported_peak_mb']:.0f} MB before any training (Python and the libraries), "
+        f"{scaling['first_block_peak_mb']:.0f} MB after its first block of {BLOCK} trials and "
+        f"{sizes[-1]['peak_mb']:.0f} MB after {sizes[-1]['blocks_so_far']} blocks."
+    )
+
+
+def long_check_words(measured: Mapping) -> str:
+    """Say whether both implementations learn the same, where that was measured."""
+    check = measured.get("long_check")
+    if check is None:
+        return "The long comparison of what both implementations learn is not part of this measurement."
+    difference, equivalence = check["difference"], check["equivalence"]
+    verdict = "equivalent" if equivalence["equivalent"] else "not shown to be equivalent"
+    return (
+        "Rounding differs between the two implementations, and training amplifies it; what they learn should not "
+        f"differ. {check['trials']} trials of {escape(check['experiment'])} over {check['epochs']} epochs "
+        f"({check['optimizer']}) end at {check['mean_torch']:.2f} % by PyTorch's operations and at "
+        f"{check['mean_fused']:.2f} % by the compiled block: trial by trial {difference['mean']:+.3f} points "
+        f"(95 % interval {difference['low']:+.3f} to "
+        f"{difference['high']:+.3f}). By two one-sided t tests with a margin of {equivalence['margin']:g} points they "
+        f"are {verdict} (p = {equivalence['p']:.2g}, power {equivalence['power']:.2f})."
+    )
+
+
+def about_words(measured: Mapping) -> str:
+    """Say on what machine, with which versions, and how it was measured."""
+    origin, settings = measured["about"], measured["settings"]
+    digits = (
+        "MNIST" if settings["dataset"] == "mnist" else "the digits embedded in scikit-learn, as MNIST was not at hand"
+    )
+    changed = " with changes" if origin["dirty"] else ""
+    pinned = "pinned to one core" if settings["pinned"] else "on a core that the system chose"
+    return (
+        f"Measured on {origin['date'][:10]} on {escape(origin['cpu'])} ({origin['cores']} cores, "
+        f"{escape(origin['system'])}; load before: {origin['load_before']}), with Python {escape(origin['python'])}, "
+        f"PyTorch {escape(origin['torch'])}, NumPy {escape(origin['numpy'])} and lib as of commit "
+        f"{escape(origin['commit'][:10])}{changed}; the compiled block: {escape(settings['compiled_block'])}. "
+        f"{settings['train_pairs']:,} training and {settings['test_pairs']:,} test pairs of {digits}, batches of "
+        f"{settings['batch_size']}; one thread, {pinned}; {settings['rounds']} rounds in which all take turns, after "
+        "one that is not counted: medians, with the smallest and the greatest in brackets."
+    )
+
+
+def plot(ax: Axes, measured: Mapping) -> Axes:
+    """Milliseconds per trial and epoch of WSN, a bar per method: training, then testing; a line marks the floor."""
+    chosen = of_wsn(measured)[::-1]
+    names = [METHODS[row["method"]] + (f", {row['stack']} trials" if row["stack"] > 1 else "") for row in chosen]
+    train, test, total = (
+        np.array([row[name]["median"] for row in chosen]) for name in ("train_ms", "test_ms", "total_ms")
+    )
+    ends = [[abs(row["total_ms"][end] - row["total_ms"]["median"]) for row in chosen] for end in ("min", "max")]
+    ax.barh(names, train, height=0.62, color=COLOURS["SN"], label="training")
+    ax.barh(names, test, height=0.62, left=train, color=COLOURS["SN"], alpha=0.45, label="testing")
+    ax.errorbar(train + test, names, xerr=ends, fmt="none", ecolor=INK, elinewidth=0.9, capsize=2)
+    for row, name, x in zip(chosen, names, total + ends[1], strict=True):
+        text = f"{row['total_ms']['median']:.0f} ms, {row['speedup']['median']:.1f} ×"
+        ax.annotate(text, (x, name), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    floor = chosen[0]["floor_train_ms"] + chosen[0]["floor_test_ms"]
+    ax.axvline(floor, color=COLOURS["WSN"], lw=1.1, ls=(0, (4, 2)), label=f"floor, {floor:.1f} ms")
+    ax.set(xlabel="milliseconds per trial and epoch", xlim=(0, 1.22 * (total + ends[1]).max()))
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_alt(measured: Mapping) -> str:
+    """Describe the figure to whoever cannot see it."""
+    bars = ", ".join(
+        f"{METHODS[row['method']]} with {row['stack']} {row['total_ms']['median']:.0f}" for row in of_wsn(measured)
+    )
+    row = one(measured, "fused")
+    floor = row["floor_train_ms"] + row["floor_test_ms"]
+    return f"Horizontal bars, milliseconds per trial and epoch: {bars}; the floor is a line at {floor:.1f}."
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m report.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="tiny, on the embedded digits: the numbers mean nothing")
+    parser.add_argument("--long", action="store_true", help="only check that both implementations learn the same")
+    parser.add_argument("--output", type=Path, help="default: report/benchmark.json (build/quick/... with --quick)")
+    options = parser.parse_args(arguments)
+    file = options.output or (ROOT / "build" / "quick" / "benchmark.json" if options.quick else FILE)
+    size, start = QUICK if options.quick else full_size(), time.perf_counter()
+    if options.long:
+        write(file, {"long_check": long_check(size, progress=not options.quick)})
+        print(f"{file}, in {duration(time.perf_counter() - start)}")
+        return
+    before = about()
+    e = size.experiments[0]
+    settings = {name: getattr(e, name) for name in ("dataset", "train_pairs", "test_pairs", "batch_size", "channels")}
+    settings |= {
+        "rounds": size.rounds,
+        "pinned": pinned_core() is not None,
+        "compiled_block": choose_implementation([], torch.float32, wish="fused").why,
+    }
+    measured = measure(size)
+    write(file, {"about": before, "settings": settings, **measured, "scaling": measure_scaling(size)})
+    print(f"{file}, in {duration(time.perf_counter() - start)}")
+
+
+if __name__ == "__main__":
+    main()
