@@ -184,7 +184,7 @@ def find(name: str) -> type[Network]:
             for each in dict.fromkeys((found.__module__, module)):
                 importlib.reload(sys.modules[each])
             found, sources[path] = getattr(sys.modules[module], attribute), source
-    except Exception as error:  # whatever the user's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
         raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}") from error
     if not (inspect.isclass(found) and issubclass(found, Network)):
         raise ValueError(f"architecture is {name!r}, which is not a subclass of lib.architectures.Network")

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import inspect
+import math
 import re
 import reprlib
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from lib.teacher import OPTIMIZERS
 PROTOCOL = 1
 
 MOST_PAIRS = {"mnist": (30_000, 5_000), "digits": (EMBEDDED_TRAIN // 2, (1797 - EMBEDDED_TRAIN) // 2)}
-SIZES = re.compile(r"[1-9]\d{0,3}(-[1-9]\d{0,3}){0,9}")
+SIZES = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3}){0,9}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +142,13 @@ def typed(name: str, value: object, kind: object) -> object:
     if kind in (int, int | None) and isinstance(value, Integral) and not is_bool:
         return int(value)
     if kind is float and isinstance(value, Real) and not is_bool:
-        if not -1e300 < value < 1e300:  # NaN, infinity, or an integer that no float can hold
+        try:
+            number = float(value) + 0.0  # -0.0 equals 0.0, and so must their keys
+        except OverflowError:  # an integer that no float can hold
+            number = math.inf
+        if not math.isfinite(number):
             raise ValueError(f"{name} is {show(value)}; allowed: a finite number")
-        return float(value)
+        return number
     words = {bool: "True or False", str: "a text", int: "a whole number", float: "a number"}
     raise TypeError(
         f"{name} is {show(value)} ({type(value).__name__}); allowed: {words.get(kind, 'a whole number or None')}"

@@ -45,6 +45,7 @@ def train_all(
     job = functools.partial(train_block, results=results, **options)
     workers = min(workers or cores(), len(tasks))
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so the estimate measures what a worker does
     try:
         with progress_bar(tasks, workers, progress, **options) as bar:
             if executor is not None:

@@ -16,7 +16,8 @@ from lib.fused.build import library
 
 __all__ = ["available", "block", "block_test", "covers"]
 
-SHAPES = {(1, 16, 14), (16, 32, 6)}  # input channels, output channels, size: the table at the end of block.cpp
+# Channels, outputs and size, as in the table in block.cpp: the project's widths, half and twice of them.
+SHAPES = {(1, 8, 14), (1, 16, 14), (1, 32, 14), (8, 16, 6), (16, 32, 6), (32, 64, 6)}
 
 
 def covers(channels_in: int, channels_out: int, size: int) -> bool:

@@ -5,8 +5,9 @@
 // to one digit of one trial ("one after the other").
 //
 // The convolution is Winograd's minimal filtering F(2x2, 3x3) (Lavin & Gray, Fast algorithms for convolutional neural
-// networks, CVPR 2016, section 4.1): 16 multiplications for 2x2 outputs instead of 36, in float32 as accurate as the sum
-// written out (their table 5). A 2x2 tile of outputs Y comes from the 4x4 tile of inputs d and the 3x3 filter g:
+// networks, CVPR 2016, section 4.1): 16 multiplications for 2x2 outputs instead of 36, in float32 about as accurate as
+// the sum written out (a test compares both with float64; the larger F(4x4, 3x3) would not be). A 2x2 tile of outputs Y
+// comes from the 4x4 tile of inputs d and the 3x3 filter g:
 //
 //     Y = A^T [ (G g G^T) * (B^T d B) ] A      (* is elementwise, the sum over channels is taken inside the brackets)
 //
@@ -56,7 +57,7 @@ constexpr int width(int n) { return WIDEST > 8 && n % 16 ? 8 : WIDEST; }
 
 // Loops over registers must be unrolled completely, or the registers become memory.
 #define UNROLL _Pragma("GCC unroll 32")
-#define INLINED __attribute__((always_inline))
+#define INLINED __attribute__((always_inline))  // also keeps GCC from dropping a function that only prefetches
 #define INLINE static inline INLINED
 
 template <class V> INLINE V load(const void* p) {
@@ -688,7 +689,7 @@ template <int INPUTS, int OUTPUTS> struct Second {
   }
 };
 
-// ---- One table of the shapes that are compiled -------------------------------------------------------------------------
+// ---- The shapes that are compiled: the project's widths, half and twice of them -------------------------------------------------------------------------
 
 template <class... Blocks> struct Table {
   // Calls `call(block)` with the block of this shape; 1 if there is none.
@@ -700,7 +701,7 @@ template <class... Blocks> struct Table {
     return (attempt(Blocks{}) || ...) ? 0 : 1;
   }
 };
-using Blocks = Table<First<16>, Second<16, 32>>;
+using Blocks = Table<First<8>, First<16>, First<32>, Second<8, 16>, Second<16, 32>, Second<32, 64>>;
 
 }  // namespace
 
