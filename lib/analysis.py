@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib import data, store
-from lib.experiment import Experiment, one_of
+from lib.experiment import Experiment, one_of, show
 from lib.layers import IMPLEMENTATIONS
 from lib.training import BLOCK, ROOT, blocks
 from lib.workers import train_all
@@ -101,10 +101,10 @@ def run_study(
     others ended.
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= 1_000_000:
-        raise ValueError(f"trials is {trials!r}; allowed: a whole number from 1 to 1,000,000")
+        raise ValueError(f"trials is {show(trials)}; allowed: a whole number from 1 to 1,000,000")
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers is {workers!r}; allowed: None (one per core) or a whole number of at least 1")
-    results = Path(results)
+        raise ValueError(f"workers is {show(workers)}; allowed: None (one per core) or a whole number of at least 1")
+    experiments, results = list(experiments), Path(results)
     one_of("implementation", implementation, ("", *IMPLEMENTATIONS))
     missing = [
         (experiment, stack)

@@ -187,5 +187,5 @@ def unknown(name: str, known: Iterable[str]) -> str:
 def nearest(word: str, words: Iterable[str]) -> str:
     """Return " (did you mean ...?)" or nothing."""
     by_lower = {w.lower(): w for w in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1) if isinstance(word, str) else []
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -50,9 +50,11 @@ def train(
     """Train a stack of trials and return a record for the store per block of 25. Raises lib.teacher.DivergedError."""
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     e, configuration = experiment, experiment.configuration  # now: a source file may be edited while this trains
-    drawn = [data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial) for trial in trials]
-    fingerprints = [data.fingerprint(*pairs) for pairs in drawn]
-    sets = [data.normalise(*pairs) for pairs in drawn]
+    sets, fingerprints = [], []
+    for trial in trials:
+        drawn = data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial)
+        fingerprints.append(data.fingerprint(*drawn))
+        sets.append(data.normalise(*drawn))
     network = make_network(e, trials, dtype).to(device)
     convolutions = [module for module in network.modules() if isinstance(module, ConvBlock)]
     choice = choose_implementation(convolutions, dtype, device, implementation)
@@ -63,7 +65,7 @@ def train(
         data.stack([test for _, test in sets]),
         [data.generator(e.seed, trial, "order") for trial in trials],
     )
-    del drawn, sets  # the Teacher has its own: half of the memory of a stack
+    del sets  # the Teacher has its own
     history = teacher.train(
         network,
         epochs=e.epochs,

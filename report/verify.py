@@ -86,7 +86,11 @@ def compare(stored: dict, fresh: dict) -> Verdict:
 def obstacles(stored: dict, fresh: dict) -> list[str]:
     """Return why two results need not have the same bits, out of their provenance; nothing where they must."""
     differing = [name for name in ORIGIN if stored.get(name) != fresh.get(name)]
-    reasons = [f"{name} {stored.get(name)} there and {fresh.get(name)} here" for name in differing]
+    length = {"commit": 10}  # of what is shown
+    reasons = [
+        f"{name} {str(stored.get(name))[: length.get(name)]} there and {str(fresh.get(name))[: length.get(name)]} here"
+        for name in differing
+    ]
     reasons += ["uncommitted changes of lib there"] if stored.get("dirty") else []
     return reasons + (["uncommitted changes of lib here"] if fresh.get("dirty") else [])
 

@@ -30,6 +30,9 @@ TEXTBOOK = tuple(
     f"tests/lib/test_equivalence.py::test_a_trial_in_a_stack_learns_as_if_alone[{case}]"
     for case in ("SN-False-True-sgd", "SAUX-False-False-momentum", "CAUX-True-True-adam", "CAUX-False-False-sgd")
 )
+BY_CHANCE = (
+    "tests/lib/test_store.py::test_a_killed_writer_leaves_whole_files"  # depends on the machine's load: left out
+)
 GOLDEN = "tests/lib/test_golden.py"
 TESTS = {  # which tests see a bug in a file, the quick ones first
     "lib/data.py": ("tests/lib/test_data.py", GOLDEN),
@@ -331,7 +334,8 @@ def present(tests: Iterable[str]) -> list[str]:
 
 def run_tests(folder: Path, tests: list[str], limit: float) -> Outcome:
     """Run tests in a copy until one fails. Raises RuntimeError when pytest itself could not."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
+    command += ["--deselect", BY_CHANCE, *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     start = time.perf_counter()
     with subprocess.Popen(

@@ -28,7 +28,7 @@
 
 namespace {
 
-// ---- Vectors of floats ------------------------------------------------------------------------------------------------
+// ---- Vectors of floats ----------------------------------------------------------------------------------------------
 
 #if defined(__AVX512F__)
 constexpr int WIDEST = 16, REGISTERS = 32;
@@ -41,10 +41,10 @@ constexpr int WIDEST = 4, REGISTERS = 16;
 #endif
 
 template <int W> struct Vector;
-#define VECTOR(W)                                                       \
-  template <> struct Vector<W> {                                        \
-    typedef float Floats __attribute__((vector_size(4 * W)));           \
-    typedef int Ints __attribute__((vector_size(4 * W)));               \
+#define VECTOR(W)                                             \
+  template <> struct Vector<W> {                              \
+    typedef float Floats __attribute__((vector_size(4 * W))); \
+    typedef int Ints __attribute__((vector_size(4 * W)));     \
   }
 VECTOR(4);
 VECTOR(8);
@@ -67,16 +67,19 @@ template <class V> INLINE V load(const void* p) {
 }
 template <class V> INLINE void store(void* p, V v) { std::memcpy(p, &v, sizeof v); }
 template <class V> INLINE V greater_of(V a, V b) { return a > b ? a : b; }
+template <class V> INLINE V greatest_of(const V (&z)[2][2]) {
+  return greater_of(greater_of(z[0][0], z[0][1]), greater_of(z[1][0], z[1][1]));
+}
 template <class V> INLINE V relu(V v) { return V{} > v ? V{} : v; }  // keeps NaN, as torch does
 
 // Ask for memory that is needed later, while the arithmetic is busy: `part` of 16 parts of an array. A stack of trials
-// does not fit into the cache, and waiting for it would cost a third of the time.
+// does not fit into the cache, and waiting for it would cost a fifth of the time. Beyond an array's end it does nothing.
 enum { READ, WRITE };
 template <int WHAT> INLINE void prefetch(const float* p, long floats, int part) {
   for (long at = floats * part / 16; at < floats * (part + 1) / 16; at += 16) __builtin_prefetch(p + at, WHAT, 2);
 }
 
-// ---- The maps of F(2x2, 3x3), on anything that adds ---------------------------------------------------------------------
+// ---- The maps of F(2x2, 3x3), on anything that adds -----------------------------------------------------------------
 
 template <class V> INLINE void input_map(const V (&d)[4][4], V (&v)[4][4]) {  // v = B^T d B
   V t[4][4];
@@ -160,10 +163,10 @@ template <class V> INLINE void output_gradient(const V (&y)[2][2], int i, V (&m)
   m[3] = right;
 }
 
-// ---- Batch normalisation ------------------------------------------------------------------------------------------------
+// ---- Batch normalisation --------------------------------------------------------------------------------------------
 
-// Backward (Ioffe & Szegedy 2015, section 3), of one channel over n positions: with g the gradient of the block's output
-// at the position that the pooling chose (0 elsewhere, 0 where the ReLU is off) and r = 1/sqrt(var + eps),
+// Backward (Ioffe & Szegedy 2015, section 3), of one channel over n positions: with g the gradient of the block's
+// output at the position that the pooling chose (0 elsewhere, 0 where the ReLU is off) and r = 1/sqrt(var + eps),
 //     dbeta = sum g,   dgamma = sum g (z - mean) r,   dz = gamma r (g - dbeta/n - (z - mean) r dgamma/n),
 // which is dz = scale g + slope z + offset:
 struct Affine {
@@ -172,7 +175,7 @@ struct Affine {
       : scale(gamma * rstd), slope(-scale * rstd * dgamma / n), offset(-scale * dbeta / n - slope * mean) {}
 };
 
-// ---- The first block: one channel of 14x14, 36 tiles -------------------------------------------------------------------
+// ---- The first block: one channel of 14x14, 36 tiles ----------------------------------------------------------------
 
 // With one channel the 9 pixels of a patch are all that a position sees. z = w . patch is linear in them, so sums over
 // positions of z, z^2 and z * patch follow from the sums of the patches and of their products:
@@ -180,8 +183,8 @@ struct Affine {
 // Hence the statistics are known before the convolution, which then runs once, normalised, and is never stored; and the
 // backward pass only meets the one position in four that the pooling chose.
 template <int OUTPUTS> struct First {
-  static constexpr int CHANNELS = 1, SIZE = 14, Q = 6, O = OUTPUTS, IMAGE = SIZE * SIZE, POOLED = Q * Q * O, W = width(O);
-  static constexpr int POSITIONS = 144;
+  static constexpr int CHANNELS = 1, SIZE = 14, Q = 6, O = OUTPUTS, W = width(O);
+  static constexpr int IMAGE = SIZE * SIZE, POOLED = Q * Q * O, POSITIONS = 144;
   using F = Floats<W>;
   using I = Ints<W>;
   using L = Floats<WIDEST>;  // along a row of the image
@@ -202,7 +205,9 @@ template <int OUTPUTS> struct First {
     alignas(64) float last[IMAGE + 64] = {};
     const float* x;
     long batch;
-    Images(const float* x, long batch) : x(x), batch(batch) { std::memcpy(last, x + (batch - 1) * IMAGE, IMAGE * sizeof(float)); }
+    Images(const float* x, long batch) : x(x), batch(batch) {
+      std::memcpy(last, x + (batch - 1) * IMAGE, IMAGE * sizeof(float));
+    }
     const float* operator[](long n) const { return n == batch - 1 ? last : x + n * IMAGE; }
   };
 
@@ -228,7 +233,7 @@ template <int OUTPUTS> struct First {
         store(pixels[a] + k, s);
         for (int e = 0; e < 13; e++) store(products[e][a] + k, p[e]);
       }
-    auto columns = [](const float (*table)[16], int top, double (&sum)[16]) {  // over the 12 rows that a patch row visits
+    auto columns = [](const float (*table)[16], int top, double (&sum)[16]) {  // over the 12 rows that a pixel visits
       for (int c = 0; c < 16; c++) sum[c] = 0;
       for (int a = top; a < top + 12; a++)
         for (int c = 0; c < 16; c++) sum[c] += table[a][c];
@@ -314,7 +319,7 @@ template <int OUTPUTS> struct First {
             store(y + at, out);
             row = (row >> BITS) | (out > F{} ? where : I{});
           } else {
-            store(y + at, relu(greater_of(greater_of(z[0][0], z[0][1]), greater_of(z[1][0], z[1][1])) + plus));
+            store(y + at, relu(greatest_of(z) + plus));
           }
         }
         if (TRAIN) store(chosen + r * O + o, row);
@@ -328,7 +333,7 @@ template <int OUTPUTS> struct First {
 
   static void forward(Work& work, long digits, long batch, const float* x, const float* w, const float* gamma,
                       const float* beta, double eps, float* y, float* mean, float* var, float* kept) {
-    for (long d = 0; d < digits; d++, x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch)) {
+    for (long d = 0; d < digits; d++) {
       Images images(x, batch);
       Patches sums;
       patches(images, sums);
@@ -342,7 +347,8 @@ template <int OUTPUTS> struct First {
           first += w[o * 9 + k] * sums.sum[k];
           second += w[o * 9 + k] * row;
         }
-        const double m = first / n, s = std::max(0., second / n - m * m), scale = gamma[o] / std::sqrt(s + eps);
+        const double m = first / n, s = std::max(second / n - m * m, 0.);  // in this order NaN stays NaN
+        const double scale = gamma[o] / std::sqrt(s + eps);
         mean[o] = m, var[o] = s, work.scale[o] = scale, work.shift[o] = beta[o] - m * scale;
       }
       filters(w, work.scale, work.u);
@@ -350,10 +356,12 @@ template <int OUTPUTS> struct First {
         inputs(images[i], work.v);
         image<true>(work.v, work.u, work.shift, y + i * POOLED, kept + PATCHES + i * CHOSEN);
       }
+      x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch);
     }
   }
 
-  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift, float* y) {
+  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift,
+                   float* y) {
     Images images(x, count);
     filters(w, scale, work.u);
     for (long i = 0; i < count; i++) {
@@ -364,10 +372,10 @@ template <int OUTPUTS> struct First {
 
   // The gradient of an image is not computed: the first block reads data.
   static void backward(Work& work, long digits, long batch, const float* gy, const float* x, const float* w,
-                       const float* gamma, const float* mean, const float* var, double eps, const float*, const float* kept,
-                       float*, float* dw, float* dgamma, float* dbeta) {
+                       const float* gamma, const float* mean, const float* var, double eps, const float*,
+                       const float* kept, float*, float* dw, float* dgamma, float* dbeta) {
     double weight[O * 9] = {}, sum_gamma[O] = {}, sum_beta[O] = {};
-    for (long d = 0; d < digits; d++, x += batch * IMAGE, gy += batch * POOLED, mean += O, var += O, kept += saved(batch)) {
+    for (long d = 0; d < digits; d++) {
       Images images(x, batch);
       Patches sums;
       std::memcpy(&sums, kept, sizeof sums);
@@ -390,6 +398,7 @@ template <int OUTPUTS> struct First {
         }
         sum_gamma[o] += gradient, sum_beta[o] += total[o];
       }
+      x += batch * IMAGE, gy += batch * POOLED, mean += O, var += O, kept += saved(batch);
     }
     for (int k = 0; k < 9 * O; k++) dw[k] = weight[k];
     for (int o = 0; o < O; o++) dgamma[o] = sum_gamma[o], dbeta[o] = sum_beta[o];
@@ -419,7 +428,7 @@ template <int OUTPUTS> struct First {
   }
 };
 
-// ---- The second block: many channels of 6x6, 4 tiles -------------------------------------------------------------------
+// ---- The second block: many channels of 6x6, 4 tiles ----------------------------------------------------------------
 
 // c [M][N] (+)= a b with b [K][N] and a(m, k) = a[m * AM + k * AK]: rows x vectors of c stay in registers.
 template <int M, int K, int N, int AM, int AK, bool ADD> INLINE void product(const float* a, const float* b, float* c) {
@@ -443,6 +452,9 @@ template <int M, int K, int N, int AM, int AK, bool ADD> INLINE void product(con
     }
 }
 
+// Here the sums over channels (forward, and dU, dV backward) are the work: for each of the 16 components one small matrix
+// product over the tiles of a few images. The rest is passes over memory, fused with the maps around the products. The
+// batch must be complete before it can be normalised, so z is kept.
 template <int INPUTS, int OUTPUTS> struct Second {
   static constexpr int CHANNELS = INPUTS, SIZE = 6, Q = 2, C = INPUTS, O = OUTPUTS;
   static constexpr int IMAGE = SIZE * SIZE * C, POOLED = Q * Q * O, MAP = 16 * O, POSITIONS = 16;
@@ -514,7 +526,7 @@ template <int INPUTS, int OUTPUTS> struct Second {
                       const float* beta, double eps, float* y, float* mean, float* var, float* kept) {
     signs(work, gamma);
     filters<false>(work, w, work.sign, work.u);
-    for (long d = 0; d < digits; d++, x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch)) {
+    for (long d = 0; d < digits; d++) {
       float *z = kept, *p = kept + batch * MAP;
       double first[O] = {}, second[O] = {};
       for (long n = 0; n < batch; n += CHUNK) {
@@ -532,7 +544,7 @@ template <int INPUTS, int OUTPUTS> struct Second {
             outputs(work, tile, o, t);
             float* to = z + n * MAP + tile * 4 * O + o;
             for (int e = 0; e < 4; e++) store(to + e * O, t[e / 2][e % 2]);
-            store(p + n * POOLED + tile * O + o, greater_of(greater_of(t[0][0], t[0][1]), greater_of(t[1][0], t[1][1])));
+            store(p + n * POOLED + tile * O + o, greatest_of(t));
             sum += (t[0][0] + t[0][1]) + (t[1][0] + t[1][1]);
             squares += (t[0][0] * t[0][0] + t[0][1] * t[0][1]) + (t[1][0] * t[1][0] + t[1][1] * t[1][1]);
           }
@@ -541,7 +553,8 @@ template <int INPUTS, int OUTPUTS> struct Second {
       }
       const double n = (double)batch * POSITIONS;
       for (int o = 0; o < O; o++) {
-        const double m = first[o] / n, s = std::max(0., second[o] / n - m * m), scale = std::abs(gamma[o]) / std::sqrt(s + eps);
+        const double m = first[o] / n, s = std::max(second[o] / n - m * m, 0.);
+        const double scale = std::abs(gamma[o]) / std::sqrt(s + eps);
         mean[o] = m * work.sign[o], var[o] = s, work.scale[o] = scale, work.shift[o] = beta[o] - m * scale;
         if (gamma[o] == 0)  // normalised, all positions are equal: the first of each window is the greatest
           for (long i = 0; i < batch * 4; i++) p[i * O + o] = z[i * 4 * O + o];
@@ -550,10 +563,12 @@ template <int INPUTS, int OUTPUTS> struct Second {
         const F scale = load<F>(work.scale + o), shift = load<F>(work.shift + o);
         for (long i = o; i < batch * POOLED; i += O) store(y + i, relu(load<F>(p + i) * scale + shift));
       }
+      x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch);
     }
   }
 
-  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift, float* y) {
+  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift,
+                   float* y) {
     filters<false>(work, w, scale, work.u);
     for (long n = 0; n < count; n += CHUNK) {
       const int some = std::min<long>(CHUNK, count - n);
@@ -567,8 +582,7 @@ template <int INPUTS, int OUTPUTS> struct Second {
         for (int tile = 0; tile < 4 * some; tile++) {
           F z[2][2];
           outputs(work, tile, o, z);
-          F best = greater_of(greater_of(z[0][0], z[0][1]), greater_of(z[1][0], z[1][1]));
-          store(y + n * POOLED + tile * O + o, relu(best + plus));
+          store(y + n * POOLED + tile * O + o, relu(greatest_of(z) + plus));
         }
       }
     }
@@ -689,7 +703,7 @@ template <int INPUTS, int OUTPUTS> struct Second {
   }
 };
 
-// ---- The shapes that are compiled: the project's widths, half and twice of them -------------------------------------------------------------------------
+// ---- The shapes that are compiled: the project's widths, half and twice of them -------------------------------------
 
 template <class... Blocks> struct Table {
   // Calls `call(block)` with the block of this shape; 1 if there is none.
@@ -715,8 +729,9 @@ long fused_saved(int channels, int outputs, int size, long digits, long batch) {
   return count;
 }
 
-int fused_forward(int channels, int outputs, int size, long trials, long digits, long batch, const float* x, const float* w,
-                  const float* gamma, const float* beta, double eps, float* y, float* mean, float* var, float* saved) {
+int fused_forward(int channels, int outputs, int size, long trials, long digits, long batch, const float* x,
+                  const float* w, const float* gamma, const float* beta, double eps, float* y, float* mean, float* var,
+                  float* saved) {
   return Blocks::find(channels, outputs, size, [&](auto block) {
     using B = decltype(block);
     auto work = std::make_unique<typename B::Work>();

@@ -211,10 +211,10 @@ def test_nothing_is_read_or_written_outside_the_tensors(shape):
 
 @compiled
 def test_not_a_number_stays_visible():
-    x, *others = draw(SHAPES[0], 1, 1, 3)
-    x[0, 0, 1, 5, 5] = float("nan")
-    y, mean, _ = ours(x, *others)
-    assert mean.isnan().all() and y.isnan().all()
+    for shape in SHAPES:
+        x, *others = draw(shape, 1, 1, 3)
+        x[0, 0, 1, 3, 3] = float("nan")
+        assert all(result.isnan().all() for result in ours(x, *others))
 
 
 @compiled
@@ -250,7 +250,7 @@ def test_covers():
     assert not fused.covers(1, 16, 28) and not fused.covers(3, 16, 14)
 
 
-TINY = 'extern "C" { long fused_saved() { return 0; } void fused_forward() {} void fused_backward() {} void fused_test() {} }'
+TINY = 'extern "C" { void fused_saved() {} void fused_forward() {} void fused_backward() {} void fused_test() {} }'
 
 
 @pytest.fixture
@@ -332,7 +332,7 @@ def test_another_compiler_or_source_is_another_library(fresh, monkeypatch):
 
 @compiled
 def test_two_processes_may_compile_at_once(tmp_path):
-    code = "import build; loaded, why = build.library(); print(bool(loaded), why)"
+    code = "import build; build.FLAGS[0] = '-O0'; loaded, why = build.library(); print(bool(loaded), why)"
     folder = Path(build.__file__).parent
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     both = [

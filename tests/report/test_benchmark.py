@@ -44,7 +44,7 @@ def test_multiply_adds_follow_the_architecture_and_not_the_form():
 
 
 def test_the_vmapped_networks_learn_as_each_alone():
-    e = Experiment(dataset="digits", train_pairs=60, test_pairs=40, batch_size=20, learning_rate=0.3)
+    e = Experiment(dataset="digits", train_pairs=60, test_pairs=40, batch_size=10, learning_rate=0.5)
     trials, epochs = 2, 4
     teacher = benchmark.teacher_of(e, trials)
     train, test = (
@@ -68,7 +68,7 @@ def test_the_vmapped_networks_learn_as_each_alone():
         for name, value in alone.named_buffers():  # running statistics: two updates per batch
             torch.testing.assert_close(side_by_side.buffers[name][trial], value, rtol=0, atol=1e-10)
         moved = (alone.compare[1].weight - start[trial].compare[1].weight).abs().max()
-        assert moved > 1e-2, "nothing was learned: the comparison would be vacuous"
+        assert moved > 1e-3, "nothing was learned: the comparison would be vacuous"
 
 
 def test_a_spread_is_median_and_extremes():
@@ -83,7 +83,7 @@ def test_ratios_are_taken_round_by_round():
         benchmark.Contender(other, "textbook"): [(0.2, 0.2), (0.4, 0.4)],
         benchmark.Contender(other, "fused", 3): [(0.04, 0.04), (0.08, 0.08)],
     }
-    rows = benchmark.rows(benchmark.QUICK, times, rate=100.0)
+    rows = benchmark.rows(times, rate=100.0)
     speedups = [row["speedup"]["all"] for row in rows]
     assert speedups == [[1, 1], [10, 10], [1, 1], [5, 5]]
     assert [row["relative_to_wsn"]["median"] for row in rows] == [1, 1, 1, 0.5]

@@ -1,0 +1,395 @@
+"""From experiments to results: what is stored is read, what is missing is trained, and nothing else."""
+
+import dataclasses
+import inspect
+import itertools
+import json
+import math
+import os
+import shutil
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lib import analysis, data, store, workers
+from lib.analysis import is_stored, load, paired, run_analysis, run_study
+from lib.experiment import Experiment
+
+TRIALS = 30  # two blocks: 25 and 5
+TINY = Experiment(
+    architecture="CAUX",
+    dataset="digits",
+    channels="2-3",
+    hidden="4",
+    auxiliary_hidden=5,
+    train_pairs=20,
+    test_pairs=30,
+    batch_size=10,
+    epochs=2,
+)
+OTHER = dataclasses.replace(TINY, architecture="SN")
+
+
+def run(experiment, trials=TRIALS, **options):
+    """Train in this process, one stack after the other; two of them would otherwise go to spawned processes."""
+    with ThreadPoolExecutor(1) as executor:
+        return run_analysis(
+            experiment, trials, **{"executor": executor, "implementation": "torch", "progress": False} | options
+        )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A store with 30 trials of two experiments, and their results."""
+    root = tmp_path_factory.mktemp("trained")
+    return root, run(TINY, results=root), run(OTHER, results=root)
+
+
+@pytest.fixture
+def root(trained, tmp_path):
+    """A copy of that store, to do harm to."""
+    return shutil.copytree(trained[0], tmp_path / "results")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What was trained since: architecture, first and last trial."""
+    calls, train = [], workers.train
+
+    def counting(experiment, trials, **options):
+        calls.append((experiment.architecture, trials[0], trials[-1]))
+        return train(experiment, trials, **options)
+
+    monkeypatch.setattr("lib.workers.train", counting)
+    return calls
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Whoever would begin to train, or only measure how long it takes, fails the test."""
+    for name in ("lib.workers.train", "lib.workers.seconds_per_trial_epoch", "lib.analysis.train_all"):
+        monkeypatch.setattr(name, lambda *arguments, name=name, **options: pytest.fail(f"{name} was called"))
+
+
+def files_of(root):
+    return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in root.rglob("*") if file.is_file()}
+
+
+def results_of(result):
+    """Everything that must not depend on when, where and in what pieces it was computed."""
+    return [{name: value for name, value in record.items() if name != "provenance"} for record in result.records]
+
+
+def path_of(root, experiment, first, last):
+    return store.block_path(root, experiment.configuration, range(first, last + 1))
+
+
+def test_a_result_unpacks_as_name_mean_and_standard_deviation_with_ddof_1(trained):
+    root, result, _ = trained
+    files = [path_of(root, TINY, *ends) for ends in ((0, 24), (25, 29))]
+    correct = [row for file in files for row in json.loads(file.read_text())["test_correct"]]
+    assert len(correct) == TRIALS
+    name, mean, sd = result
+    assert name == "CAUX"
+    assert mean.shape == sd.shape == (TINY.epochs,)
+    for epoch in range(TINY.epochs):
+        percent = [100 * row[epoch] / TINY.test_pairs for row in correct]
+        assert mean[epoch] == pytest.approx(statistics.mean(percent), rel=1e-12)
+        assert sd[epoch] == pytest.approx(statistics.stdev(percent), rel=1e-12)
+        assert sd[epoch] > 0  # else ddof would not be seen
+        assert min(percent) >= 0 and max(percent) <= 100
+
+
+def test_a_single_trial_has_no_standard_deviation_and_says_so_without_a_warning(root):
+    _, mean, sd = load(TINY, 1, results=root)
+    assert sd.shape == (TINY.epochs,) and np.isnan(sd).all()
+    assert np.isfinite(mean).all()
+    assert not np.isnan(load(TINY, 2, results=root).sd).any()
+
+
+def test_a_result_cannot_be_changed_and_knows_its_experiment(trained):
+    result = trained[1]
+    assert (result.experiment, result.trials, result.accuracy.shape) == (TINY, TRIALS, (TRIALS, TINY.epochs))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.trials = 1
+    assert result.values("train_loss").shape == (TRIALS, TINY.epochs)
+
+
+def test_the_fingerprints_are_those_of_each_trials_pairs(trained):
+    expected = [
+        data.fingerprint(*data.draw_trial("digits", TINY.train_pairs, TINY.test_pairs, TINY.seed, trial))
+        for trial in range(TRIALS)
+    ]
+    assert trained[1].data == expected
+    assert len(set(expected)) == TRIALS
+
+
+def test_the_auxiliary_accuracy_is_that_of_its_own_head_over_its_own_answers(trained):
+    _, caux, sn = trained
+    assert sn.auxiliary_accuracy is None
+    total = 2 * TINY.test_pairs  # both digits of a pair
+    assert caux.auxiliary_accuracy.shape == (TRIALS, TINY.epochs)
+    expected = [[100 * right / total for right in row] for r in caux.records for row in r["auxiliary_test_correct"]]
+    np.testing.assert_allclose(caux.auxiliary_accuracy, expected, rtol=1e-12)
+    assert not np.array_equal(caux.auxiliary_accuracy, caux.accuracy)
+
+
+def test_what_is_stored_is_not_trained_again_and_its_files_are_not_touched(root, no_training):
+    before = files_of(root)
+    again = run_study([TINY, OTHER, TINY], TRIALS, results=root)
+    assert [result.experiment for result in again] == [TINY, OTHER, TINY]
+    assert files_of(root) == before
+
+
+def test_fewer_trials_than_are_stored_are_the_first_of_them(trained, root, no_training):
+    fewer = run_analysis(TINY, 27, results=root)  # the second block's file reaches to trial 29
+    assert np.array_equal(fewer.accuracy, trained[1].accuracy[:27])
+    assert np.array_equal(fewer.auxiliary_accuracy, trained[1].auxiliary_accuracy[:27])
+    assert fewer.data == trained[1].data[:27]
+    assert np.array_equal(fewer.mean, trained[1].accuracy[:27].mean(0))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 24), (25, 29)])
+def test_only_the_missing_block_is_trained_and_the_result_is_as_if_never_interrupted(trained, root, calls, first, last):
+    path_of(root, TINY, first, last).unlink()
+    before = files_of(root)
+    resumed = run(TINY, results=root)
+    assert calls == [("CAUX", first, last)]
+    assert results_of(resumed) == results_of(trained[1])
+    after = files_of(root)
+    assert {file: after[file] for file in before} == before
+    assert set(after) - set(before) == {path_of(root, TINY, first, last)}
+
+
+def test_more_trials_are_added_to_those_that_are_stored(trained, tmp_path, calls):
+    few = run(TINY, 3, results=tmp_path / "results")
+    # A block of three is no part of one of 25: rounding depends on the size of the stack.
+    more = run(TINY, results=tmp_path / "results")
+    assert calls == [("CAUX", 0, 2), ("CAUX", 0, 24), ("CAUX", 25, 29)]
+    assert results_of(more) == results_of(trained[1])
+    assert few.data == more.data[:3]
+
+
+def test_a_block_trained_in_this_process_has_the_same_bits_as_one_of_an_executor(trained, tmp_path):
+    alone = run(TINY, 25, results=tmp_path / "results", executor=None)
+    assert results_of(alone) == results_of(trained[1])[:1]
+
+
+def test_an_experiment_asked_for_twice_is_trained_once(tmp_path, calls):
+    with ThreadPoolExecutor(1) as executor:
+        results = run_study(
+            [OTHER, TINY, OTHER],
+            2,
+            results=tmp_path / "results",
+            executor=executor,
+            implementation="torch",
+            progress=False,
+        )
+    assert sorted(calls) == [("CAUX", 0, 1), ("SN", 0, 1)]
+    assert [result.name for result in results] == ["SN", "CAUX", "SN"]
+
+
+def test_any_iterable_of_experiments_will_do(root, no_training):
+    assert [result.name for result in run_study(iter([TINY, OTHER]), TRIALS, results=root)] == ["CAUX", "SN"]
+    assert run_study([], TRIALS, results=root) == []
+
+
+def test_the_published_result_is_read_first_and_nothing_is_written_for_it(trained, root, tmp_path, no_training):
+    shutil.copytree(root, tmp_path / "published")
+    assert results_of(run_analysis(TINY, TRIALS, results=tmp_path / "own")) == results_of(trained[1])
+    assert not (tmp_path / "own").exists()
+    path = path_of(tmp_path / "published", TINY, 0, 24)
+    path.write_bytes(store.serialise({**store.read(path), "provenance": {"cpu": "the publisher's"}}))
+    assert load(TINY, TRIALS, results=root).records[0]["provenance"] == {"cpu": "the publisher's"}
+    assert load(TINY, TRIALS, results=tmp_path / "published").records[0]["provenance"] == {"cpu": "the publisher's"}
+
+
+def test_nothing_is_ever_written_to_the_published_results(trained, tmp_path, calls):
+    published = tmp_path / "published"
+    path = path_of(published, OTHER, 0, 24)
+    path.parent.mkdir(parents=True)
+    shutil.copy(path_of(trained[0], OTHER, 0, 24), path)
+    before = files_of(published)
+    mixed = run(OTHER, results=tmp_path / "own")
+    assert calls == [("SN", 25, 29)]
+    assert results_of(mixed) == results_of(trained[2])
+    assert files_of(published) == before
+    assert set(files_of(tmp_path / "own")) == {path_of(tmp_path / "own", OTHER, 25, 29)}
+
+
+def test_loading_trains_nothing_and_says_what_is_missing(root, no_training):
+    path_of(root, TINY, 25, 29).unlink()
+    assert is_stored(TINY, 25, root) and not is_stored(TINY, 26, root) and is_stored(OTHER, TRIALS, root)
+    with pytest.raises(FileNotFoundError, match=f"no stored result of CAUX, trials 25 to 29 .*{TINY.key}"):
+        load(TINY, TRIALS, results=root)
+    with pytest.raises(FileNotFoundError, match="trials 0 to 9"):
+        load(dataclasses.replace(TINY, epochs=3), 10, results=root)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "edited"])
+def test_a_damaged_file_is_said_before_training(root, no_training, damage):
+    path = path_of(root, TINY, 25, 29)
+    raw = path.read_bytes()
+    path.write_bytes(
+        {
+            "flipped": raw[:99] + bytes([raw[99] ^ 1]) + raw[100:],
+            "cut": raw[:-40],
+            "empty": b"",
+            "edited": raw.replace(b'"test_correct":[[', b'"test_correct":[[1'),
+        }[damage]
+    )
+    assert path.read_bytes() != raw
+    before = files_of(root)
+    said = pytest.raises(store.DamagedResultError, match=r"trials-025-029\.json cannot be trusted: .* Remove it")
+    for ask in (run_analysis, load, is_stored):
+        with said:
+            ask(TINY, TRIALS, results=root)
+    path = path_of(root, TINY, 0, 24)
+    path.unlink()  # something is to be trained: the damage is said first all the same
+    with said:
+        run_analysis(TINY, TRIALS, results=root)
+    del before[path]
+    assert files_of(root) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(
+            ({"trials": value}, r"^trials is .*; allowed: a whole number from 1 to 1,000,000$")
+            for value in (0, -1, 1_000_001, 10**5000, 1.0, True, "3", None, math.nan, "9" * 10**5)
+        ),
+        *(
+            ({"workers": value}, r"^workers is .*; allowed: None \(one per core\) or a whole number of at least 1$")
+            for value in (0, -1, -(10**5000), 1.0, True, "2", math.nan)
+        ),
+        *(
+            ({"implementation": value}, r"^implementation is .*; allowed: '', 'auto', 'fused', 'torch'$")
+            for value in (None, 1, ["torch"], "x")
+        ),
+        ({"implementation": "Torch"}, r"did you mean 'torch'\?"),
+    ],
+    ids=itertools.count(),
+)
+def test_bad_arguments_are_refused_before_any_training(tmp_path, no_training, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        run_study([TINY], **{"trials": 3, "results": tmp_path / "results"} | options)
+    assert len(str(caught.value)) < 300
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_option_is_refused(tmp_path, no_training):
+    with pytest.raises(TypeError, match="worker"):
+        run_analysis(TINY, 3, results=tmp_path, worker=1)
+
+
+def test_missing_digits_are_said_before_training(tmp_path, monkeypatch, no_training):
+    def missing(name):
+        raise data.DataError(f"no {name} here")
+
+    monkeypatch.setattr("lib.data.load", missing)
+    with pytest.raises(data.DataError, match="no digits here"):
+        run_analysis(TINY, 3, results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_read_only_folder_is_said_before_training(root, monkeypatch, no_training):
+    access = os.access  # asked instead of tried: permissions do not stop the superuser
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK) and access(path, mode))
+    assert len(run_study([TINY], TRIALS, results=root)) == 1  # what is stored can be read from there
+    path_of(root, TINY, 25, 29).unlink()
+    with pytest.raises(PermissionError, match=r"cannot be written to .*results: the folder is read-only"):
+        run_analysis(TINY, TRIALS, results=root)
+
+
+def test_a_file_in_place_of_the_folder_is_said_before_training(tmp_path, no_training):
+    (tmp_path / "results").write_text("not a folder")
+    with pytest.raises(FileExistsError, match="results"):
+        run_analysis(TINY, 3, results=tmp_path / "results")
+
+
+def test_paired_differences_are_second_minus_first_trial_by_trial(trained):
+    _, caux, sn = trained
+    difference = paired(caux, sn)
+    assert difference.shape == (TRIALS, TINY.epochs)
+    for trial, epoch in itertools.product(range(TRIALS), range(TINY.epochs)):
+        assert difference[trial, epoch] == sn.accuracy[trial, epoch] - caux.accuracy[trial, epoch]
+    assert np.array_equal(paired(sn, caux), -difference)
+    assert difference.any() and not paired(caux, caux).any()
+
+
+def test_only_trials_of_the_same_pairs_are_paired(trained):
+    _, caux, sn = trained
+    for trial in (0, 7, 29):
+        block, row = divmod(trial, 25)
+        records = [dict(record) for record in sn.records]
+        records[block]["data"] = [*records[block]["data"]]
+        records[block]["data"][row] = "0123456789abcdef"
+        with pytest.raises(
+            ValueError, match=f"^trial {trial} of CAUX and of SN saw different pairs .*0123456789abcdef"
+        ):
+            paired(caux, dataclasses.replace(sn, records=tuple(records)))
+
+
+def test_results_of_different_sizes_are_not_paired(root, trained, tmp_path):
+    caux = trained[1]
+    with pytest.raises(ValueError, match=r"^CAUX has \(30, 2\) \(trials, epochs\) and SN \(29, 2\)$"):
+        paired(caux, load(OTHER, 29, results=root))
+    longer = run(dataclasses.replace(OTHER, epochs=3), 5, results=tmp_path / "longer")
+    with pytest.raises(ValueError, match=r"^CAUX has \(5, 2\) \(trials, epochs\) and SN \(5, 3\)$"):
+        paired(load(TINY, 5, results=root), longer)
+    other_seed = run(dataclasses.replace(OTHER, seed=1), 5, results=tmp_path / "seed")
+    with pytest.raises(ValueError, match=r"^trial 0 of CAUX and of SN saw different pairs"):
+        paired(load(TINY, 5, results=root), other_seed)
+
+
+@pytest.mark.parametrize(
+    ("device", "stored", "stacks"),
+    [
+        ("cpu", [], [(0, 24), (25, 49), (50, 74), (75, 99), (100, 124), (125, 149), (150, 174), (175, 179)]),
+        ("cuda", [], [(0, 149), (150, 179)]),
+        ("cuda", [1], [(0, 24), (50, 149), (150, 179)]),
+        ("cuda", [0, 6], [(25, 149), (175, 179)]),
+        ("cpu", [0, 1, 2, 3, 4, 5, 6], [(175, 179)]),
+        ("cuda", [0, 1, 2, 3, 4, 5, 6, 7], []),
+    ],
+)
+def test_stacks_are_what_is_missing_aligned_to_the_size_that_the_device_wants(monkeypatch, device, stored, stacks):
+    monkeypatch.setattr(analysis, "stored", lambda experiment, block, results: {} if block[0] // 25 in stored else None)
+    found = analysis.missing_stacks(TINY, 180, None, device)
+    assert [(stack[0], stack[-1]) for stack in found] == stacks
+
+
+def test_a_stack_of_many_blocks_is_stored_as_blocks_of_25(monkeypatch, trained, tmp_path):
+    monkeypatch.setitem(analysis.STACK, "cpu", 50)
+    run(TINY, results=tmp_path / "results")
+    names = {path.name for path in files_of(tmp_path / "results")}
+    assert names == {"trials-000-024.json", "trials-025-029.json"}
+    whole = load(TINY, TRIALS, results=tmp_path / "results")
+    assert whole.data == trained[1].data
+    assert [record["provenance"]["stack"] for record in whole.records] == [TRIALS] * 2
+    # Other rounding, the same trials: after two epochs the counts differ by a few answers at most.
+    assert np.abs(whole.values("test_correct") - trained[1].values("test_correct")).max() <= 2
+    np.testing.assert_allclose(whole.values("train_loss"), trained[1].values("train_loss"), rtol=1e-3)
+
+
+def test_the_time_and_a_bar_are_shown_on_stderr_only_where_asked_for_and_change_no_bit(trained, tmp_path, capsys):
+    quiet = run(OTHER, 25, results=tmp_path / "quiet", executor=None)
+    assert capsys.readouterr() == ("", "")
+    shown = run(OTHER, 25, results=tmp_path / "shown", executor=None, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("training 25 trials (SN): about ") and ", 1 at a time\n" in err
+    assert f"{25 * OTHER.epochs}/{25 * OTHER.epochs}" in err and "trial-epoch" in err
+    assert results_of(shown) == results_of(quiet) == results_of(trained[2])[:1]
+    run(OTHER, 25, results=tmp_path / "shown", progress=True)  # nothing to train: nothing to say
+    assert capsys.readouterr() == ("", "")
+
+
+def test_options_have_one_meaning_in_both_functions():
+    assert list(inspect.signature(run_analysis).parameters) == ["experiment", "trials", "options"]
+    defaults = {name: p.default for name, p in inspect.signature(run_study).parameters.items()}
+    assert defaults["trials"] == inspect.signature(run_analysis).parameters["trials"].default == 150
+    assert inspect.signature(load).parameters["trials"].default == 150
