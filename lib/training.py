@@ -50,22 +50,19 @@ def train(
     """Train a stack of trials and return a record for the store per block of 25. Raises lib.teacher.DivergedError."""
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     e, configuration = experiment, experiment.configuration  # now: a source file may be edited while this trains
-    sets, fingerprints = [], []
-    for trial in trials:
+    train_set, test_set = (data.empty_stack(len(trials), n) for n in (e.train_pairs, e.test_pairs))
+    fingerprints = []
+    for place, trial in enumerate(trials):
         drawn = data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial)
         fingerprints.append(data.fingerprint(*drawn))
-        sets.append(data.normalise(*drawn))
+        for whole, pairs in zip((train_set, test_set), data.normalise(*drawn), strict=True):
+            data.put(whole, place, pairs)
     network = make_network(e, trials, dtype).to(device)
     convolutions = [module for module in network.modules() if isinstance(module, ConvBlock)]
     choice = choose_implementation(convolutions, dtype, device, implementation)
     for block in convolutions:
         block.implementation = choice.implementation
-    teacher = Teacher(
-        data.stack([train for train, _ in sets]),
-        data.stack([test for _, test in sets]),
-        [data.generator(e.seed, trial, "order") for trial in trials],
-    )
-    del sets  # the Teacher has its own
+    teacher = Teacher(train_set, test_set, [data.generator(e.seed, trial, "order") for trial in trials])
     history = teacher.train(
         network,
         epochs=e.epochs,

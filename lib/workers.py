@@ -57,8 +57,8 @@ def train_all(
     finally:
         torch.set_num_threads(threads)
     if failed:
-        names = ", ".join(f"{e.name} trials {trials[0]} to {trials[-1]}" for e, trials in failed)
-        first = next(iter(failed.values()))
+        names = ", ".join(f"{e.name} trials {t[0]} to {t[-1]}" for e, t in tasks if (e, t) in failed)
+        first = next(failed[task] for task in tasks if task in failed)
         raise StudyError(f"{len(failed)} of {len(tasks)} blocks failed ({names}): {first}") from first
 
 
@@ -93,7 +93,7 @@ def train_in_processes(job: Callable, tasks: list[Task], workers: int, bar: tqdm
         idle_rounds = idle_rounds + 1 if len(errors) == len(tasks) else 0
         if idle_rounds == GIVE_UP:
             return failed | lost
-        tasks = list(lost)
+        tasks = [task for task in tasks if task in lost]
     return failed
 
 

@@ -100,7 +100,15 @@ def run_all(steps: list[Step], folder: Path) -> list[Path]:
 def sources() -> str:
     """Return the first 16 hex digits of a SHA-256 over what the report is made from: notebooks, code and results."""
     digest = hashlib.sha256()
-    patterns = ("notebooks/*.ipynb", "lib/**/*.py", "lib/**/*.cpp", "report/*.py", "report/*.bib", "report/templates/*")
+    patterns = (
+        "notebooks/*.ipynb",
+        "lib/**/*.py",
+        "lib/**/*.cpp",
+        "report/*.py",
+        "report/*.bib",
+        "report/templates/*",
+        "report/benchmark.json",
+    )
     files = [file for pattern in (*patterns, "report/results/*/*.json") for file in ROOT.glob(pattern)]
     for file in sorted(files):
         digest.update(f"{file.relative_to(ROOT).as_posix()}\n".encode())

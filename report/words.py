@@ -35,11 +35,15 @@ def comparison(a: Analysis, b: Analysis) -> str:
         f"{b.name} differs from {a.name} by {interval(difference)}, and is the better one in "
         f"{100 * difference.superiority:.0f} % of the trials (ties counted half). "
     )
-    direction = statistics.direction(difference)
-    finding = "the means are equal" if direction == "equal" else f"the mean of {b.name} is the {direction} one"
     if a.trials < statistics.TRIALS_FOR_A_VERDICT:
+        direction = statistics.direction(difference)
+        finding = "the means are equal" if direction == "equal" else f"the mean of {b.name} is the {direction} one"
         return text + f"{a.trials} trials are too few for a verdict: we report only that {finding}."
-    return text + f"So {finding}."
+    if difference.low <= 0 <= difference.high:
+        return text + "The interval contains 0: which of the two is better stays open."
+    return (
+        text + f"The interval does not contain 0: {b.name} is the {'better' if difference.mean > 0 else 'worse'} one."
+    )
 
 
 def comparison_caption(a: Analysis, b: Analysis, reading: str) -> str:

@@ -12,12 +12,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +34,12 @@ BY_CHANCE = (
     "tests/lib/test_store.py::test_a_killed_writer_leaves_whole_files"  # depends on the machine's load: left out
 )
 GOLDEN = "tests/lib/test_golden.py"
+# Most of a run of pytest would go into imports: a server does them once and is forked for each bug.
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch", "torchvision", "sklearn.datasets", "scipy.stats", "pytest"])
 TESTS = {  # which tests see a bug in a file, the quick ones first
     "lib/data.py": ("tests/lib/test_data.py", GOLDEN),
-    "lib/layers.py": ("tests/lib/test_layers.py", *TEXTBOOK, GOLDEN),
+    "lib/layers.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
     "lib/architectures.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
     "lib/teacher.py": ("tests/lib/test_teacher.py", *TEXTBOOK, GOLDEN),
     "lib/experiment.py": ("tests/lib/test_experiment.py",),
@@ -334,31 +337,36 @@ def present(tests: Iterable[str]) -> list[str]:
 
 def run_tests(folder: Path, tests: list[str], limit: float) -> Outcome:
     """Run tests in a copy until one fails. Raises RuntimeError when pytest itself could not."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
-    command += ["--deselect", BY_CHANCE, *tests]
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # so that the workers which a test started end with it
-    ) as process:
-        try:
-            output, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return Outcome(f"(no end in {limit:.0f} s)", process.communicate()[0], limit)
-    seconds = time.perf_counter() - start
-    if process.returncode == 0:
+    process = CONTEXT.Process(target=pytest_there, args=(folder, tests))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)  # and the workers that a test started
+        process.join()
+        return Outcome(f"(no end in {limit:.0f} s)", "", limit)
+    output, seconds = (folder / "output.txt").read_text(), time.perf_counter() - start
+    if process.exitcode == 0:
         return Outcome("", output, seconds)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-    if process.returncode not in (1, 2) or not failed:
-        raise RuntimeError(f"pytest ended with {process.returncode}:\n{output}")
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
+    if process.exitcode not in (1, 2) or not failed:
+        raise RuntimeError(f"pytest ended with {process.exitcode}:\n{output}")
     return Outcome(failed[1], output, seconds)
+
+
+def pytest_there(folder: Path, tests: list[str]) -> None:
+    """Run pytest in a copy, in a process of its own that has imported nothing of the project yet."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}  # for processes that tests start
+    sys.path[0], sys.dont_write_bytecode = str(folder), True
+    output = os.open("output.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    import pytest
+
+    options = ["-x", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider", "--deselect", BY_CHANCE]
+    sys.exit(int(pytest.main([*options, *tests])))
 
 
 def try_mutant(mutant: Mutant | None, tests: list[str], limit: float) -> Outcome:

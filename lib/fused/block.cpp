@@ -73,7 +73,7 @@ template <class V> INLINE V greatest_of(const V (&z)[2][2]) {
 template <class V> INLINE V relu(V v) { return V{} > v ? V{} : v; }  // keeps NaN, as torch does
 
 // Ask for memory that is needed later, while the arithmetic is busy: `part` of 16 parts of an array. A stack of trials
-// does not fit into the cache, and waiting for it would cost a fifth of the time. Beyond an array's end it does nothing.
+// does not fit into the cache, and waiting for it would cost a fifth of the time. Beyond an array it does nothing.
 enum { READ, WRITE };
 template <int WHAT> INLINE void prefetch(const float* p, long floats, int part) {
   for (long at = floats * part / 16; at < floats * (part + 1) / 16; at += 16) __builtin_prefetch(p + at, WHAT, 2);
@@ -452,7 +452,7 @@ template <int M, int K, int N, int AM, int AK, bool ADD> INLINE void product(con
     }
 }
 
-// Here the sums over channels (forward, and dU, dV backward) are the work: for each of the 16 components one small matrix
+// Here the sums over channels (forward, and dU, dV backward) are the work: for each of 16 components a small matrix
 // product over the tiles of a few images. The rest is passes over memory, fused with the maps around the products. The
 // batch must be complete before it can be normalised, so z is kept.
 template <int INPUTS, int OUTPUTS> struct Second {

@@ -310,6 +310,19 @@ def test_an_unknown_name_is_a_value_error_that_names_the_near_and_the_allowed_on
         Experiment(architecture="caux")
 
 
+def test_an_edited_module_is_imported_again(own, tmp_path):
+    """As in a running notebook: the key names the source as it is now, so that is what must run."""
+    assert find(f"{own}:Own").auxiliary_task is None
+    (tmp_path / f"{own}.py").write_text(OWN + "\n\nOwn.auxiliary_task = 'comparison'\n")
+    assert find(f"{own}:Own").auxiliary_task == "comparison"
+    edited = find(f"{own}:Own")
+    assert find(f"{own}:Own") is edited, "imported again without a reason"
+    (tmp_path / f"{own}.py").write_text(OWN + "\n\nOwn.auxiliary_task = \n")
+    for _ in range(2):  # the second time too: the code of before must not pass for that of the file
+        with pytest.raises(ValueError, match="cannot be imported: invalid syntax"):
+            find(f"{own}:Own")
+
+
 def test_a_layer_that_the_trials_would_share_is_refused(own):
     with pytest.raises(ValueError, match=r"own.weight of .*:Shared is \[4, 3\]; its first axis must be the trials"):
         make(f"{own}:Shared")
@@ -443,7 +456,7 @@ def test_a_wish_goes_before_the_environment(blocks, monkeypatch):
     [
         (torch.float64, "cpu", "16-32", "computes in float32, not in torch.float64"),
         (torch.float32, "cuda", "16-32", "runs on the CPU, not on 'cuda'"),
-        (torch.float32, "cpu", "8-32", "does not cover these channels and image sizes"),
+        (torch.float32, "cpu", "7-11", "does not cover these channels and image sizes"),
     ],
 )
 def test_what_the_compiled_block_cannot_do_torch_does_and_says_why(dtype, device, channels, why, monkeypatch):

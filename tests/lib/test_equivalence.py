@@ -1,4 +1,4 @@
-"""The invariant: trial i of a stack learns what it learns alone, in a textbook loop that shares no code with the Teacher."""
+"""The invariant: trial i of a stack learns what it learns alone, in a textbook loop that shares no code with it."""
 
 from itertools import product
 

@@ -10,7 +10,7 @@ A case, what the user sees, and the test that holds it:
 - The results folder is read-only: one sentence before any training;
   `test_analysis.py::test_a_read_only_folder_is_said_before_training`.
 - Spaces and non-ASCII letters in the path, locale C: nothing; `test_any_folder_name_will_do`,
-  `test_analysis.py::test_a_strange_folder_and_locale_c_will_do`.
+  `test_workers.py::test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c`.
 - One byte flipped: file, reason, what to do; `test_every_flipped_byte_is_found`.
 - A file cut short, or empty: the same; `test_a_file_cut_anywhere_is_refused`.
 - A file edited by hand, if only its blanks: the same; `test_a_hand_edit_is_refused`.
