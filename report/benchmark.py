@@ -10,8 +10,6 @@ import argparse
 import json
 import os
 import platform
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +36,7 @@ from lib.layers import ConvBlock, choose_implementation
 from lib.store import sync_folder
 from lib.teacher import TEST_BATCH, Score
 from lib.training import BLOCK, ROOT, code_version, cpu_model, make_network
-from lib.workers import cores, duration, set_up_process
+from lib.workers import cores, duration, peak_memory, set_up_process
 from report import statistics, study
 from report.display import escape
 from report.style import COLOURS, INK
@@ -474,15 +472,6 @@ def measure_scaling(size: Size) -> dict[str, object]:
         "first_block_peak_mb": round(first, 1),
         "sizes": sizes,
     }
-
-
-def peak_memory() -> int:
-    """Return the most memory that this process has held, in bytes."""
-    try:  # `getrusage` would count the parent's memory, at the moment the process was made, as its own
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 # Do both implementations learn the same?

@@ -186,7 +186,7 @@ def living(group):
     return found
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -214,7 +214,7 @@ def test_ctrl_c_keeps_finished_blocks_and_leaves_no_process(eventful, tmp_path):
     try:
         assert wait_for(lambda: log.exists() and len(log.read_text().split()) == 2), "the second block never began"
         os.killpg(study.pid, signal.SIGINT)
-        _, error = study.communicate(timeout=30)
+        _, error = study.communicate(timeout=90)
         assert b"KeyboardInterrupt" in error
         assert study.returncode != 0
         assert wait_for(lambda: not living(study.pid), 10), f"still running: {living(study.pid)}"
@@ -244,7 +244,7 @@ def test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c(refere
         for _ in range(2)
     ]
     for run in runs:
-        out, error = run.communicate(timeout=120)
+        out, error = run.communicate(timeout=300)
         assert run.returncode == 0, error.decode()
         assert out == b"(25, 2)\n"
     assert files_of(folder) == {"trials-000-024.json": reference["trials-000-024.json"]}
