@@ -36,7 +36,7 @@ from lib.layers import ConvBlock, choose_implementation
 from lib.store import sync_folder
 from lib.teacher import TEST_BATCH, Score
 from lib.training import BLOCK, ROOT, code_version, cpu_model, make_network
-from lib.workers import cores, duration, peak_memory, set_up_process
+from lib.workers import cores, duration, memory, set_up_process
 from report import statistics, study
 from report.display import escape
 from report.style import COLOURS, INK
@@ -447,15 +447,15 @@ def measure_scaling(size: Size) -> dict[str, object]:
             return time.perf_counter() - start
 
         with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(2, context) as two:
-            imported = one.submit(peak_memory).result() / 1e6
+            imported = one.submit(memory).result()
             seconds(one, BLOCK)  # reads the digits, loads the compiled block
-            blocks, first = 1, one.submit(peak_memory).result() / 1e6
+            blocks, first = 1, one.submit(memory).result()
             for trials in size.scaling_trials:
                 taken, blocks = seconds(one, trials), blocks + -(-trials // BLOCK)
-                peak = one.submit(peak_memory).result() / 1e6
+                held = one.submit(memory).result()
                 row = {"trials": trials, "total_s": round(taken, 3), "per_trial_s": float(f"{taken / trials:.5g}")}
-                sizes.append({**row, "blocks_so_far": blocks, "peak_mb": round(peak, 1)})
-                print(f"{trials} trials in {taken:.1f} s, {peak:.0f} MB after {blocks} blocks", flush=True)
+                sizes.append({**row, "blocks_so_far": blocks, **held})
+                print(f"{trials} trials in {taken:.1f} s, {held['peak_mb']:.0f} MB after {blocks} blocks", flush=True)
             seconds(two, 2 * BLOCK)
             for number in range(1, size.rounds + 1):
                 rounds.append((seconds(one, size.worker_trials), seconds(two, size.worker_trials)))
@@ -468,8 +468,8 @@ def measure_scaling(size: Size) -> dict[str, object]:
         "one_worker_s": spread([one for one, _ in rounds]),
         "two_workers_s": spread([two for _, two in rounds]),
         "two_over_one": spread([one / two for one, two in rounds]),
-        "imported_peak_mb": round(imported, 1),
-        "first_block_peak_mb": round(first, 1),
+        "imported": imported,
+        "first_block": first,
         "sizes": sizes,
     }
 
@@ -674,9 +674,10 @@ def scaling_words(measured: Mapping) -> str:
         f"{span(scaling['two_over_one'], 2)} times as fast as one. From {sizes[0]['trials']} to {sizes[-1]['trials']} "
         f"trials one worker takes {min(per_trial):.0f} to {max(per_trial):.0f} ms per trial ({scaling['epochs']} "
         "epochs, the drawing of its data and the storing of its result included). The most memory it has held is "
-        f"{scaling['imported_peak_mb']:.0f} MB before any training (Python and the libraries), "
-        f"{scaling['first_block_peak_mb']:.0f} MB after its first block of {BLOCK} trials and "
-        f"{sizes[-1]['peak_mb']:.0f} MB after {sizes[-1]['blocks_so_far']} blocks."
+        f"{scaling['imported']['peak_mb']:.0f} MB before any training (Python and the libraries), "
+        f"{scaling['first_block']['peak_mb']:.0f} MB after its first block of {BLOCK} trials and "
+        f"{sizes[-1]['peak_mb']:.0f} MB after {sizes[-1]['blocks_so_far']} blocks; {sizes[-1]['own_mb']:.0f} MB "
+        "of that are its own, the rest are pages of the libraries, which all workers share."
     )
 
 

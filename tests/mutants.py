@@ -357,6 +357,7 @@ def run_tests(folder: Path, tests: list[str], limit: float) -> Outcome:
 def pytest_there(folder: Path, tests: list[str]) -> None:
     """Run pytest in a copy, in a process of its own that has imported nothing of the project yet."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this runs in the background of a shell
     os.chdir(folder)
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}  # for processes that tests start
     sys.path[0], sys.dont_write_bytecode = str(folder), True
