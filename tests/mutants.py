@@ -286,7 +286,7 @@ MUTANTS = [
     *of(
         "lib/workers.py",
         ("failed block ignored", "errors[futures[future]] = error", "pass"),
-        ("pool not built again", "tasks = list(lost)", "return failed | lost"),
+        ("pool not built again", "tasks = [task for task in tasks if task in lost]", "return failed | lost"),
         ("given up at once", "GIVE_UP = 3", "GIVE_UP = 1"),
         ("Ctrl-C leaves processes", "                process.terminate()\n", "                pass\n"),
         ("threads by default", "    torch.set_num_threads(1)\n", "    pass\n"),
