@@ -43,7 +43,7 @@ TESTS = {  # which tests see a bug in a file, the quick ones first
     "lib/architectures.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
     "lib/teacher.py": ("tests/lib/test_teacher.py", *TEXTBOOK, GOLDEN),
     "lib/experiment.py": ("tests/lib/test_experiment.py",),
-    "lib/store.py": ("tests/lib/test_store.py",),
+    "lib/store.py": ("tests/lib/test_store.py", "tests/lib/test_experiment.py"),
     "lib/training.py": (GOLDEN, "tests/lib/test_analysis.py", "tests/report/test_verify.py"),
     "lib/analysis.py": ("tests/lib/test_analysis.py",),
     "lib/workers.py": ("tests/lib/test_workers.py",),

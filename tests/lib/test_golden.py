@@ -1,5 +1,7 @@
 """Numbers of a small training, pinned: no change to lib may move them unnoticed, or stored results would lie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,14 @@ def test_the_table_counts_the_test_pairs_by_first_and_second_digit(trained):
             expected[first, second] += 1
         np.testing.assert_array_equal(np.array(table)[:, :, 1], expected)
         assert np.array(table)[:, :, 0].sum() == record["test_correct"][trial][-1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"auxiliary_weight": 0.7}, {"batch_size": 20}, {"optimizer": "adam"}, {"learning_rate": 0.02}, {"momentum": 0.5}],
+    ids=str,
+)
+def test_every_hyperparameter_reaches_the_training(change):
+    base = Experiment(architecture="SAUX", dataset="digits", train_pairs=100, test_pairs=20, epochs=1)
+    [usual], [changed] = (training.train(e, range(1)) for e in (base, replace(base, **change)))
+    assert changed["test_loss"] != usual["test_loss"]

@@ -546,3 +546,26 @@ def test_a_record_is_not_changed_by_writing_it(tmp_path):
     before = copy.deepcopy(record)
     store.write(tmp_path, record)
     assert record == before
+
+
+def test_the_file_is_synced_before_it_gets_its_name_and_its_folders_after(tmp_path, monkeypatch):
+    calls, fsync, link = [], os.fsync, os.link
+
+    def spy_fsync(descriptor):
+        calls.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def spy_link(*arguments):
+        calls.append("link")
+        link(*arguments)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "link", spy_link)
+    path = store.write(tmp_path, make_record())
+    assert calls == [path.stat().st_ino, "link", path.parent.stat().st_ino, tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_json_number_has_no_canonical_text(value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.canonical({"learning_rate": value})

@@ -249,3 +249,14 @@ def test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c(refere
         assert out == b"(25, 2)\n"
     assert files_of(folder) == {"trials-000-024.json": reference["trials-000-024.json"]}
     assert not list(folder.rglob("*.part"))
+
+
+def test_a_block_is_trained_by_one_thread_whatever_the_process_had(tmp_path):
+    torch.set_num_threads(2)
+    try:
+        small = Experiment(dataset="digits", train_pairs=100, test_pairs=20, epochs=1)
+        workers.train_block(small, range(1), tmp_path)
+    finally:
+        torch.set_num_threads(1)
+    [path] = tmp_path.rglob("*.json")
+    assert store.read(path)["provenance"]["threads"] == 1
