@@ -2,12 +2,14 @@
 
 import functools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lib import data, store
 from lib.experiment import Experiment, one_of, show
@@ -106,6 +108,8 @@ def run_study(
         raise ValueError(f"workers is {show(workers)}; allowed: None (one per core) or a whole number of at least 1")
     experiments, results = list(experiments), Path(results)
     one_of("implementation", implementation, ("", *IMPLEMENTATIONS))
+    if executor is None:  # the workers of another one may have what this machine has not
+        one_of("device", device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
     missing = [
         (experiment, stack)
         for experiment in dict.fromkeys(experiments)
@@ -117,6 +121,9 @@ def run_study(
         results.mkdir(parents=True, exist_ok=True)
         if not os.access(results, os.W_OK):
             raise PermissionError(f"results cannot be written to {results}: the folder is read-only")
+        asked, lacking = trials * len(dict.fromkeys(experiments)), sum(len(stack) for _, stack in missing)
+        if progress and lacking < asked:
+            print(f"{asked - lacking} of {asked} trials are stored and kept", file=sys.stderr)
         train_all(missing, results, executor, workers, progress, implementation=implementation, device=device)
     return [load(experiment, trials, results) for experiment in experiments]
 

@@ -158,7 +158,8 @@ def load_mnist(root: Path) -> tuple[Digits, Digits]:
     if not all((raw / name).is_file() for name in MNIST_FILES):
         download_mnist(root)
     for name, expected in MNIST_FILES.items():
-        found = hashlib.sha256((raw / name).read_bytes()).hexdigest()
+        with (raw / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != expected:
             swapped = next((other for other, digest in MNIST_FILES.items() if digest == found), None)
             why = f"holds what belongs into {swapped}" if swapped else f"is damaged (its SHA-256 is {found})"
@@ -169,9 +170,11 @@ def load_mnist(root: Path) -> tuple[Digits, Digits]:
     # a `processed` folder if one is there, and importing it takes every worker seconds and 160 MB.
     sets = []
     for part in ("train", "t10k"):
-        pixels = np.fromfile(raw / f"{part}-images-idx3-ubyte", np.uint8, offset=16).reshape(-1, 28, 28)
+        pixels = np.memmap(raw / f"{part}-images-idx3-ubyte", np.uint8, "r", offset=16).reshape(-1, 28, 28)
         classes = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8, offset=8).astype(np.int64)
-        images = torch.cat([pooled(some) for some in torch.from_numpy(pixels).split(5000)])  # in parts: less memory
+        images = torch.empty(len(classes), 14, 14)
+        for rows in torch.arange(len(classes)).split(1000):  # in parts, so that no worker holds more than what it keeps
+            images[rows] = pooled(torch.from_numpy(pixels[rows]))
         sets.append(Digits(images, torch.from_numpy(classes)))
     return sets[0], sets[1]
 

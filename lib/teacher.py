@@ -18,7 +18,7 @@ from lib.architectures import Network, Outputs
 from lib.data import Pairs
 
 OPTIMIZERS = ("sgd", "adam")
-TEST_BATCH = 250  # pairs of each trial tested at once: bounds the memory, changes no result
+TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
 
 
 class DivergedError(FloatingPointError):
@@ -219,7 +219,8 @@ def decide(outputs: Tensor, classes: int = 2) -> Tensor:
     With two classes and one output that is "smaller or equal" where it is >= 0.5.
     """
     if outputs.shape[-1] == 1:
-        return (outputs[..., 0] * (classes - 1) + 0.5).floor().clamp(0, classes - 1).long()
+        middles = (torch.arange(1, classes, dtype=outputs.dtype, device=outputs.device) - 0.5) / (classes - 1)
+        return torch.bucketize(outputs[..., 0].contiguous(), middles, right=True)  # of middles that are not greater
     return outputs.argmax(-1)
 
 

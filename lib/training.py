@@ -1,6 +1,7 @@
 """Train one stack of trials of an experiment, and put what came out into records for the store."""
 
 import functools
+import hashlib
 import platform
 import subprocess
 import time
@@ -147,11 +148,16 @@ def code_version() -> dict[str, object]:
 
 @functools.cache
 def cpu_model() -> str:
-    """Return the processor's name, or what the system calls it where it does not say."""
+    """Return the processor's name, or what the system calls it where it does not say.
+
+    Virtual machines give many processors one name, so it goes with their numbers and a hash of what they can do.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        pairs = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
+        said = {name.strip(): value.strip() for name, value in reversed(pairs)}  # of the first core
+        features = hashlib.sha256(said["flags"].encode()).hexdigest()[:8]
+        return f"{said['model name']}, family {said['cpu family']} model {said['model']}, features {features}"
+    except (OSError, LookupError):
         return platform.processor() or platform.machine()
 
 

@@ -6,9 +6,10 @@ import os
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -125,9 +126,16 @@ def train_block(experiment: Experiment, trials: range, results: Path, **options:
 
 
 def start_worker(ticks: object) -> None:
-    """Begin a process of our own pool: it reports to `ticks`, and leaves Ctrl-C to its parent, which then ends it."""
+    """Begin a process of our own pool: it reports to `ticks`, leaves Ctrl-C to its parent, and ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     globals()["tick"] = ticks.put
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Wait for the parent's end, then end: of a pool whose parent is killed, the workers would wait for ever."""
+    parent_process().join()
+    os._exit(1)
 
 
 def set_up_process() -> None:
@@ -144,6 +152,7 @@ def set_up_process() -> None:
             return
         for parameter, value in ((-4, 0), (-1, -1), (-2, 64 << 20)):
             libc.mallopt(parameter, value)
+        libc.malloc_trim(0)  # but what the block before has left in pieces goes back
 
 
 def progress_bar(tasks: list[Task], workers: int, show: bool, **options: str) -> tqdm:

@@ -181,8 +181,8 @@ MUTANTS = [
         ("ties to class 1", "return outputs.argmax(-1)", "return outputs.shape[-1] - 1 - outputs.flip(-1).argmax(-1)"),
         (
             "greater than 0.5, not at least",
-            "(outputs[..., 0] * (classes - 1) + 0.5).floor()",
-            "(outputs[..., 0] * (classes - 1) - 0.5).ceil()",
+            "middles, right=True)",
+            "middles, right=False)",
         ),
         (
             "best epoch instead of the last",
@@ -289,6 +289,7 @@ MUTANTS = [
         ("pool not built again", "tasks = [task for task in tasks if task in lost]", "return failed | lost"),
         ("given up at once", "GIVE_UP = 3", "GIVE_UP = 1"),
         ("Ctrl-C leaves processes", "                process.terminate()\n", "                pass\n"),
+        ("a killed study leaves its workers", "    parent_process().join()\n    os._exit(1)\n", "    pass\n"),
         ("threads by default", "    torch.set_num_threads(1)\n", "    pass\n"),
         ("threads not set back", "        torch.set_num_threads(threads)\n", "        pass\n"),
     ),

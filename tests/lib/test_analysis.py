@@ -270,6 +270,7 @@ def test_a_damaged_file_is_said_before_training(root, no_training, damage):
             for value in (None, 1, ["torch"], "x")
         ),
         ({"implementation": "Torch"}, r"did you mean 'torch'\?"),
+        *(({"device": value}, r"^device is .*; allowed: 'cpu'") for value in (None, 0, "gpu", "cuda:99", "<b>cpu</b>")),
     ],
     ids=itertools.count(),
 )
@@ -386,6 +387,10 @@ def test_the_time_and_a_bar_are_shown_on_stderr_only_where_asked_for_and_change_
     assert results_of(shown) == results_of(quiet) == results_of(trained[2])[:1]
     run(OTHER, 25, results=tmp_path / "shown", progress=True)  # nothing to train: nothing to say
     assert capsys.readouterr() == ("", "")
+    run(OTHER, 28, results=tmp_path / "shown", executor=None, progress=True)
+    kept, training, *_ = capsys.readouterr().err.splitlines()
+    assert kept == "25 of 28 trials are stored and kept"
+    assert training.startswith("training 3 trials (SN): about ")
 
 
 def test_options_have_one_meaning_in_both_functions():

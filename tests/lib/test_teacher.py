@@ -293,9 +293,11 @@ def test_the_greatest_output_decides_and_a_tie_goes_to_the_first_class():
 
 
 def test_one_output_means_smaller_or_equal_from_a_half_on():
-    below = 0.5 - 1e-15  # `decide` adds 0.5 and rounds down: only the last float before 0.5 itself is rounded up
-    outputs = torch.tensor([-3.0, 0.0, below, 0.5, 0.6, 1.0, 7.0], dtype=torch.float64)[:, None]
-    assert decide(outputs).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    for dtype in (torch.float32, torch.float64):
+        half = torch.tensor(0.5, dtype=dtype)
+        below = torch.nextafter(half, torch.tensor(0.0, dtype=dtype))  # the last number before it: nothing is rounded
+        outputs = torch.stack([half - 3, half - 0.5, below, half, half + 0.1, half + 7])[:, None]
+        assert decide(outputs).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_one_output_means_the_nearest_ninth():

@@ -1,6 +1,8 @@
 """Many blocks at once: any number of workers gives the same bits, and whatever happens to one, the rest is kept."""
 
+import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -224,6 +226,58 @@ def test_ctrl_c_keeps_finished_blocks_and_leaves_no_process(eventful, tmp_path):
         study.wait()
     assert list(files_of(results)) == ["trials-000-024.json"]
     assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_study_killed_at_random_moments_is_resumed_to_the_same_bits(reference, tmp_path, times):
+    """The study's own process is killed, not its workers: they end by themselves, and what is stored is whole."""
+    results = tmp_path / "results"
+    script = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = [{str(ROOT)!r}]
+        from pathlib import Path
+        from tests.lib.test_workers import TRIALS, tiny
+        from lib import run_study
+        if __name__ == "__main__":
+            run_study([tiny()], TRIALS, workers=2, results=Path({str(results)!r}))
+    """)
+    (tmp_path / "study.py").write_text(script)
+    moments = random.Random(times)
+    kept, seen = 0, []
+    for _ in range(times):
+        study = subprocess.Popen(
+            [sys.executable, tmp_path / "study.py"], start_new_session=True, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            told = study.stderr.readline()  # the first line comes when the imports and the estimate are over
+            time.sleep(moments.uniform(0, 8))  # workers import for some seconds, then store a block every moment
+            study.kill()
+            study.stderr.close()
+            study.wait()
+            assert wait_for(lambda pid=study.pid: not living(pid), 20), f"still running: {living(study.pid)}"
+        finally:
+            for process in living(study.pid):
+                os.kill(process, signal.SIGKILL)
+        stored = files_of(results)  # reads, and so checks, every file
+        assert all(stored[name] == reference[name] for name in stored)
+        assert len(stored) >= kept, "what was stored stays"
+        if 0 < kept < len(reference):
+            size = {name: len(reference[name]["trials"]) for name in reference}
+            assert told == f"{sum(map(size.get, seen))} of {TRIALS} trials are stored and kept\n"
+        kept, seen = len(stored), list(stored)
+    run_analysis(tiny(), TRIALS, workers=2, results=results, progress=False)
+    assert files_of(results) == reference
+
+
+def test_a_clock_that_is_set_back_changes_nothing_but_the_start(reference, tmp_path, monkeypatch):
+    hours = itertools.count(10, -1)
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))  # tqdm's too
+    run_analysis(tiny(), 25, results=tmp_path, progress=True)
+    monkeypatch.undo()
+    assert files_of(tmp_path) == {"trials-000-024.json": reference["trials-000-024.json"]}
+    [path] = tmp_path.rglob("*.json")
+    assert 0 < store.read(path)["provenance"]["seconds"] < 600
 
 
 def test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c(reference, tmp_path):
