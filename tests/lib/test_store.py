@@ -27,10 +27,21 @@ A case, what the user sees, and the test that holds it:
   `test_the_published_and_the_longest_block_is_read`.
 - A damaged file among the stored: its name, before any training;
   `test_analysis.py::test_a_damaged_file_is_said_before_training`.
-- A worker killed, Ctrl-C, an error in a block: finished blocks are kept; `test_workers.py`.
+- The whole study is killed (-9): no process is left, a re-run says what is kept and ends with the same bits;
+  `test_workers.py::test_a_study_killed_at_random_moments_is_resumed_to_the_same_bits`.
+- A worker is killed: the missing blocks again, given up by name after three rounds without progress;
+  `test_workers.py::test_a_killed_worker_...`, `test_workers.py::test_a_block_that_always_kills_...`.
+- A worker has no memory left, a loss is not finite: the block's name and the reason, the other blocks are kept;
+  `test_workers.py::test_an_error_in_one_block_is_said_and_the_others_are_kept`, `..._a_loss_that_is_not_finite_...`.
+- Ctrl-C: finished blocks are kept, no process is left;
+  `test_workers.py::test_ctrl_c_keeps_finished_blocks_and_leaves_no_process`.
+- The clock is set back: nothing; `test_workers.py::test_a_clock_that_is_set_back_changes_nothing_but_the_start`.
+- Fewer cores than workers: the same bits; `test_workers.py::test_any_number_of_workers_gives_the_same_bits`.
 - Trials that saw other pairs: they cannot be paired; `test_analysis.py::test_only_trials_of_the_same_pairs_are_paired`.
 - MNIST damaged, missing, not to be downloaded: file, hashes, what to put where; `test_data.py`.
-- Bad parameters: one sentence naming the parameter, its value and what is allowed; `test_experiment.py`.
+- Bad parameters: one sentence naming the parameter, its value and what is allowed; `test_experiment.py`,
+  `test_analysis.py::test_bad_arguments_...`, and by papermill, with an exit code that is not 0 and nothing trained,
+  `test_build.py::test_plain_papermill_refuses_wrong_parameters_in_one_sentence`.
 - lib computes other numbers under the same protocol: the golden block fails; `test_golden.py`.
 """
 

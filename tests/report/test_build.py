@@ -75,21 +75,50 @@ def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
         build.run("3-comparison", {"epoch": 3}, tmp_path / "out.ipynb")
 
 
+HTML = "<img src=x onerror=alert(1)>"
+CODE = "'); import os; os.remove('x'); ('"
+WRONG = [  # parameters as they are typed behind `papermill -p`, and the one sentence that they get
+    ("epoch", "3", r"TypeError: there is no parameter 'epoch' \(did you mean 'epochs'\?\)"),
+    ("epochs", "abc", r"TypeError: epochs is 'abc' \(str\); allowed: a whole number"),
+    ("architecture_a", "WNS", r"ValueError: architecture is 'WNS'; allowed: .* \(did you mean 'WSN'\?\)"),
+    ("architecture_b", CODE, r"ValueError: architecture is \"'\); .*\"; allowed: 'SN', 'WSN', 'SAUX', 'CAUX'"),
+]
+WRONG_TOO = [
+    ("epochs", "2.5", r"TypeError: epochs is 2.5 \(float\); allowed: a whole number"),
+    ("epochs", "0", r"ValueError: epochs is 0; allowed: 1 to 100,000"),
+    ("epochs", "-5", r"ValueError: epochs is -5; allowed: 1 to 100,000"),
+    ("epochs", "9" * 40, r"ValueError: epochs is 99.*99; allowed: 1 to 100,000"),
+    ("epochs", "True", r"TypeError: epochs is True \(bool\); allowed: a whole number"),
+    ("learning_rate", "nan", r"ValueError: learning_rate is nan; allowed: a finite number"),
+    ("learning_rate", "1e999", r"ValueError: learning_rate is inf; allowed: a finite number"),
+    ("learning_rate", "0", r"ValueError: learning_rate is 0.0; allowed: 1e-12 to 1,000"),
+    ("momentum", "-0.1", r"ValueError: momentum is -0.1; allowed: 0 to 0.9999"),
+    ("optimizer", "adma", r"ValueError: optimizer is 'adma'; allowed: 'sgd', 'adam' \(did you mean 'adam'\?\)"),
+    ("dataset", "fashion", r"ValueError: dataset is 'fashion'; allowed: 'mnist', 'digits'"),
+    ("train_pairs", "30001", r"ValueError: train_pairs is 30001; allowed: 1 to 30,000 for the data set 'mnist'"),
+    ("one_hot_encoding_a", "yes", r"TypeError: one_hot_encoding is 'yes' \(str\); allowed: True or False"),
+    ("channels", "16", r"TypeError: channels is 16 \(int\); allowed: a text"),
+    ("channels", "16-", r"ValueError: channels is '16-'; allowed: sizes joined by hyphens, such as '16-32'"),
+    ("hidden", HTML, r"ValueError: hidden is '<img src=x onerror=alert\(1\)>'; allowed: sizes joined by hyphens"),
+    ("trials", "0", r"ValueError: trials is 0; allowed: a whole number from 1 to 1,000,000"),
+    ("trials", "many", r"ValueError: trials is 'many'; allowed: a whole number from 1 to 1,000,000"),
+    ("two words", "3", r"Passed unknown parameter: two words"),  # and the cell with it is no Python
+    ("import", "3", r"Passed unknown parameter: import"),
+]
+
+
 @pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        (["-p", "epoch", "3"], r"there is no parameter 'epoch' \(did you mean 'epochs'\?\)"),
-        (["-p", "epochs", "abc"], r"epochs is 'abc' \(str\); allowed: a whole number"),
-        (["-p", "architecture_a", "WNS"], r"architecture is 'WNS'; allowed: .* \(did you mean 'WSN'\?\)"),
-    ],
+    ("name", "value", "message"), [*WRONG, *(pytest.param(*each, marks=pytest.mark.slow) for each in WRONG_TOO)]
 )
-def test_plain_papermill_refuses_wrong_parameters_in_one_sentence(parameters, message, tmp_path, monkeypatch):
+def test_plain_papermill_refuses_wrong_parameters_in_one_sentence(name, value, message, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setenv("RESULTS_ROOT", str(tmp_path / "results"))
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3"]
-    command += [str(ROOT / "notebooks" / "3-comparison.ipynb"), str(tmp_path / "out.ipynb"), *parameters]
+    command += [str(ROOT / "notebooks" / "3-comparison.ipynb"), str(tmp_path / "out.ipynb"), "-p", name, value]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode != 0
     assert re.search(message, done.stderr), done.stderr[-2000:]
+    assert not (tmp_path / "results").exists(), "nothing was trained"
 
 
 def test_a_notebook_whose_kernel_is_killed_is_not_finished(tmp_path, monkeypatch):
