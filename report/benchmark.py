@@ -40,6 +40,7 @@ from lib.workers import cores, duration, memory, set_up_process
 from report import statistics, study
 from report.display import escape
 from report.style import COLOURS, INK
+from report.words import signed
 
 FILE = ROOT / "report" / "benchmark.json"
 SCHEMA = 1
@@ -677,7 +678,8 @@ def scaling_words(measured: Mapping) -> str:
         f"{scaling['imported']['peak_mb']:.0f} MB before any training (Python and the libraries), "
         f"{scaling['first_block']['peak_mb']:.0f} MB after its first block of {BLOCK} trials and "
         f"{sizes[-1]['peak_mb']:.0f} MB after {sizes[-1]['blocks_so_far']} blocks; {sizes[-1]['own_mb']:.0f} MB "
-        "of that are its own, the rest are pages of the libraries, which all workers share."
+        "of that are its own, which is what one worker more takes; the rest are pages of the libraries, which all "
+        "workers share."
     )
 
 
@@ -692,10 +694,10 @@ def long_check_words(measured: Mapping) -> str:
         "Rounding differs between the two implementations, and training amplifies it; what they learn should not "
         f"differ. {check['trials']} trials of {escape(check['experiment'])} over {check['epochs']} epochs "
         f"({check['optimizer']}) end at {check['mean_torch']:.2f} % by PyTorch's operations and at "
-        f"{check['mean_fused']:.2f} % by the compiled block: trial by trial {difference['mean']:+.3f} points "
-        f"(95 % interval {difference['low']:+.3f} to "
-        f"{difference['high']:+.3f}). By two one-sided t tests with a margin of {equivalence['margin']:g} points they "
-        f"are {verdict} (p = {equivalence['p']:.2g}, power {equivalence['power']:.2f}; trained on "
+        f"{check['mean_fused']:.2f} % by the compiled block: trial by trial "
+        f"{signed(difference['mean'], 3)} points (95 % interval {signed(difference['low'], 3)} to "
+        f"{signed(difference['high'], 3)}). By two one-sided t tests with a margin of {equivalence['margin']:g} points "
+        f"they are {verdict} (p = {equivalence['p']:.2g}, power {equivalence['power']:.2f}; trained on "
         f"{check['about']['date'][:10]} on {escape(check['about']['cpu'])}, lib {check['about']['commit'][:10]})."
     )
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from lib import Analysis, Experiment
 from lib.analysis import paired
-from report import statistics, study
+from report import statistics, study, words
 from report.statistics import ALPHA, CHANCE, MARGIN, Array, PairedDifference
 
 TOO_FEW = "too few trials for a verdict"
@@ -124,7 +124,7 @@ def rows(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
     table, before = [], None
     for c in claims:
         quote = "" if c.claim == before else f"“{c.quote}”"
-        number = f"{c.difference}: {_interval(c.estimate, c.low, c.high, c.unit)}"
+        number = f"{c.difference.replace(' - ', ' − ')}: {_interval(c.estimate, c.low, c.high, c.unit)}"
         table.append((quote, c.reading, number, p_text(c.adjusted_p), c.verdict, c.note))
         before = c.claim
     return table
@@ -206,7 +206,7 @@ def numerical_checks(results: Sequence[Analysis]) -> list[tuple[str, ...]]:
         if parted.any():
             first = int(parted.any(axis=0).argmax()) + 1
             finding = f"{parted.any(axis=1).sum()} of {a.trials} trials differ, the first at epoch {first}"
-        table.append((number, _against(a, b), f"{apart.max():.2f} points", finding))
+        table.append((number, words.against(a, b), f"{apart.max():.2f} points", finding))
     return table
 
 
@@ -258,11 +258,11 @@ def _windows(epochs: int) -> tuple[int, int, int]:
 def _adjusted(values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[str, Array]) -> dict[Test, Family]:
     """Return each test's p, adjusted within its family, and the size of that family."""
     ends = {f"6{letter}": (curves[a][:, -1], curves[b][:, -1]) for letter, (a, b) in study.STEPS.items()}
-    words = {_test(d): pair for d, pair in values.items() if d.quantity != "end"}
+    curve_claims = {_test(d): pair for d, pair in values.items() if d.quantity != "end"}
     families = (
         {(figure, "end", False): pair for figure, pair in ends.items()},
         {(figure, "end", True): pair for figure, pair in ends.items()},
-        words,
+        curve_claims,
     )
     adjusted = {}
     for family in families:
@@ -357,13 +357,14 @@ def _note(
             statistics.equivalence_power(difference.sd, difference.n, alpha=ALPHA / k)
             for k in (adjusted[_test(d)][1], 1)
         )
-        notes.append(f"power at a true difference of 0: {100 * low:.0f} to {100 * high:.0f} %")
+        ends = dict.fromkeys(f"{100 * power:.0f}" for power in (low, high))
+        notes.append(f"power at a true difference of 0: {' to '.join(ends)} %")
     if d.quantity == "slope":
         notes.append(f"epochs 1-{statistics.slope(curves[d.a], curves[d.b]).last_epoch}")
     if d.quantity in ("start", "plateau"):
         a, b = (value.mean() for value in values)
-        sign = "+" if d.quantity == "plateau" else ""
-        notes.append(f"{d.a} {a:{sign}.2f}, {d.b} {b:{sign}.2f}")
+        a_text, b_text = (words.signed(x) if d.quantity == "plateau" else f"{x:.2f}" for x in (a, b))
+        notes.append(f"{d.a} {a_text}, {d.b} {b_text}")
         if d.quantity == "start" and max(a, b) <= CHANCE + 1:
             notes.append("neither is more than 1 point above chance, so likeness says little")
     if d.claimed == -1 and judged and adjusted[d.figure, d.quantity, True][0] < ALPHA:
@@ -413,7 +414,7 @@ def _family_rows(pairs: Mapping[str, tuple[Analysis, Analysis]]) -> list[tuple[s
         table.append(
             (
                 number,
-                _against(a, b),
+                words.against(a, b),
                 _interval(d.mean, d.low, d.high),
                 p_text(None if few else float(p)),
                 f"{100 * d.superiority:.0f} %",
@@ -423,11 +424,8 @@ def _family_rows(pairs: Mapping[str, tuple[Analysis, Analysis]]) -> list[tuple[s
     return table
 
 
-def _against(a: Analysis, b: Analysis) -> str:
-    return f"{b.name} against {a.name}"
-
-
 def _interval(mean: float, low: float, high: float, unit: str = "points") -> str:
     """Return an estimate with its interval; rates per epoch are small and get one digit more."""
     digits = 3 if unit == "points per epoch" else 2
-    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})" + (" per epoch" if digits == 3 else "")
+    middle, *ends = (words.signed(value, digits) for value in (mean, low, high))
+    return f"{middle} ({ends[0]} to {ends[1]})" + (" per epoch" if digits == 3 else "")

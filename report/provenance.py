@@ -24,13 +24,14 @@ def of(results: Sequence[Analysis]) -> str:
     def values(name: str) -> str:
         return escape(", ".join(sorted({str(origin[name]) for origin in origins})))
 
+    first, *_, last = sorted(origin["started"][:10] for origin in origins * 2)
+    when = f"on {first}" if first == last else f"between {first} and {last}"
     commits = escape(", ".join(sorted({origin["commit"][:10] for origin in origins})))
     changed = " (some with uncommitted changes)" if any(origin["dirty"] for origin in origins) else ""
     return (
         f"The results on these pages are {trainings:,} trainings of {results[0].experiment.epochs} epochs, stored in "
-        f"{len(origins)} files whose checksums were verified when this page was made. They were computed between "
-        f"{min(origin['started'] for origin in origins)[:10]} and "
-        f"{max(origin['started'] for origin in origins)[:10]} by lib as of commit {commits}{changed}, with Python "
+        f"{len(origins)} files whose checksums were verified when this page was made. They were computed {when} by "
+        f"lib as of commit {commits}{changed}, with Python "
         f"{values('python')}, PyTorch {values('torch')} and NumPy {values('numpy')}, on {values('cpu')} "
         f"({values('device')}), implementation {values('implementation')}, {values('threads')} thread per process, "
         f"in stacks of {values('stack')} trials: {duration(seconds)} of one core in all, {seconds / trainings:.1f} s "

@@ -13,7 +13,7 @@ from pathlib import Path
 from lib import Analysis, store
 from lib.analysis import is_stored, load, paired
 from lib.training import ROOT
-from report import claims, statistics, study
+from report import claims, statistics, study, words
 
 START, END = "<!-- results -->", "<!-- /results -->"
 CSV_HEADER = ("experiment", "reading", "key", "trial", "accuracy")  # after the last epoch, in percent
@@ -115,7 +115,8 @@ def _columns(results: Sequence[Analysis]) -> Iterator[tuple[str, str]]:
         if before is not None:
             paired(before, network)  # refuses trials that saw other pairs
             d = statistics.paired_difference(before.accuracy[:, -1], network.accuracy[:, -1])
-            difference = f"{d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f})"
+            mean, low, high = map(words.signed, (d.mean, d.low, d.high))
+            difference = f"{mean} ({low} to {high})"
         yield accuracy, difference
 
 

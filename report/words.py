@@ -1,8 +1,12 @@
 """Sentences with numbers, computed from results: the report's prose contains no typed number that a run produced."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from lib import Analysis
+from lib.analysis import paired
 from report import statistics
 from report.figures import Curve
 from report.statistics import PairedDifference
@@ -21,49 +25,85 @@ def plus_minus(analysis: Analysis) -> str:
     return f"{analysis.mean[-1]:.1f} ± {analysis.sd[-1]:.1f} %"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, a minus being a minus and no hyphen: "+1.20" or "−0.35"."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def interval(difference: PairedDifference) -> str:
-    """Return a difference and its interval, such as "+1.2 points (95 % interval +0.8 to +1.6)"."""
-    return f"{difference.mean:+.2f} points (95 % interval {difference.low:+.2f} to {difference.high:+.2f})"
+    """Return a difference and its interval, such as "+1.20 points (95 % interval +0.80 to +1.60)"."""
+    low, high = signed(difference.low), signed(difference.high)
+    return f"{signed(difference.mean)} points (95 % interval {low} to {high})"
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def called(analysis: Analysis) -> str:
+    """Name a result in a sentence, such as "fully convolutional SN without one-hot labels"."""
+    e = analysis.experiment
+    name = e.architecture.rpartition(":")[2]
+    form = "fully convolutional " if e.fully_convolutional else ""
+    return f"{form}{name}{'' if e.one_hot_encoding else ' without one-hot labels'}"
+
+
+def against(a: Analysis, b: Analysis) -> str:
+    """Name a comparison, such as "WSN against SN"; what both have in common is said once."""
+    first, second, common = called(a), called(b), " without one-hot labels"
+    if first.endswith(common) and second.endswith(common):
+        second = second.removesuffix(common)
+    return f"{second} against {first}"
 
 
 def comparison(a: Analysis, b: Analysis) -> str:
     """Say what two results show after the last epoch; with few trials only which mean is higher."""
     difference = statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
+    first, second, end = called(a), called(b), f"After {a.experiment.epochs} epochs"
+    over = f"(mean ± standard deviation over {a.trials} trials). Trial by trial, on the same pairs in the same order,"
+    if np.array_equal(a.accuracy, b.accuracy):
+        return f"{end} {first} and {second} both reach {plus_minus(a)} {over} they are equal after every epoch."
     text = (
-        f"After {a.experiment.epochs} epochs {a.name} reaches {plus_minus(a)} and {b.name} {plus_minus(b)} "
-        f"(mean ± standard deviation over {a.trials} trials). Trial by trial, on the same pairs in the same order, "
-        f"{b.name} differs from {a.name} by {interval(difference)}, and is the better one in "
+        f"{end} {first} reaches {plus_minus(a)} and {second} {plus_minus(b)} {over} "
+        f"{second} differs from {first} by {interval(difference)}, and is the better one in "
         f"{100 * difference.superiority:.0f} % of the trials (ties counted half). "
     )
     if a.trials < statistics.TRIALS_FOR_A_VERDICT:
         direction = statistics.direction(difference)
-        finding = "the means are equal" if direction == "equal" else f"the mean of {b.name} is the {direction} one"
+        finding = "the means are equal" if direction == "equal" else f"the mean of {second} is the {direction} one"
         return text + f"{a.trials} trials are too few for a verdict: we report only that {finding}."
     if difference.low <= 0 <= difference.high:
         return text + "The interval contains 0: which of the two is better stays open."
     return (
-        text + f"The interval does not contain 0: {b.name} is the {'better' if difference.mean > 0 else 'worse'} one."
+        text + f"The interval does not contain 0: {second} is the {'better' if difference.mean > 0 else 'worse'} one."
     )
 
 
 def comparison_caption(a: Analysis, b: Analysis, reading: str) -> str:
     """Return the caption of a comparison: centre, spread and n."""
     return (
-        f"{a.name} and {b.name}, {reading}, {digits_shown(a.experiment.dataset)}. Above: mean test accuracy over "
-        f"{a.trials} trials after each epoch; light: ± one standard deviation over trials (ddof 1), dark: "
-        "simultaneous 95 % band of the mean. Below: mean of the paired difference, trial by trial, with its "
-        "simultaneous 95 % band (dotted where too few trials differ). All trials draw from the same test digits: "
-        "the bands hold given these."
+        f"{capital(called(a))} and {called(b)}, {reading}, {digits_shown(a.experiment.dataset)}. Above: mean test "
+        f"accuracy over {a.trials} trials after each epoch; light: ± one standard deviation over trials (ddof 1), "
+        "dark: simultaneous 95 % band of the mean. Below: mean of the paired difference, the second minus the first "
+        "trial by trial, with its simultaneous 95 % band (dotted where too few trials differ). All trials draw from "
+        "the same test digits: the bands hold given these."
     )
+
+
+def difference_label(a: Analysis, b: Analysis) -> str:
+    """Return the label of the axis of differences; long names would not fit beside it."""
+    label = f"{b.name} − {a.name}"
+    return f"{label if len(label) < 15 else 'difference'} (points)"
 
 
 def comparison_alt(a: Analysis, b: Analysis) -> str:
     """Describe a comparison's figure to whoever cannot see it."""
     e = a.experiment.epochs
     return (
-        f"Line chart over {e} epochs. {a.name} goes from {a.mean[0]:.1f} to {a.mean[-1]:.1f} percent, "
-        f"{b.name} from {b.mean[0]:.1f} to {b.mean[-1]:.1f}; below, their difference, which ends at "
-        f"{b.mean[-1] - a.mean[-1]:+.1f} points."
+        f"Line chart over {e} epochs. {called(a)} goes from {a.mean[0]:.1f} to {a.mean[-1]:.1f} percent, "
+        f"{called(b)} from {b.mean[0]:.1f} to {b.mean[-1]:.1f}; below, their difference, which ends at "
+        f"{signed(b.mean[-1] - a.mean[-1], 1)} points."
     )
 
 
@@ -96,6 +136,28 @@ def abstract(readings: Mapping[str, Sequence[Analysis]]) -> str:
         ends = ", ".join(f"{result.name} {plus_minus(result)}" for result in results)
         parts.append(f"With {reading} the last epoch's accuracies are {ends} (mean ± SD over trials).")
     return " ".join(parts)
+
+
+def forms(results: Sequence[Analysis]) -> str:
+    """Say what the other forms of the networks change in plain SGD; nothing where the study has none of them."""
+    found = {result.experiment: result for result in results}
+    standard = [e for e in found if e.one_hot_encoding and not e.fully_convolutional and not e.momentum]
+
+    def changes(**form: bool) -> list[np.ndarray]:
+        others = [(found[e], found.get(replace(e, **form))) for e in standard]
+        return [paired(result, other) for result, other in others if other is not None]  # [trials, epochs] each
+
+    text = ""
+    if labels := [change[:, -1].mean() for change in changes(one_hot_encoding=False)]:
+        text += (
+            f" Without one-hot labels the networks' accuracies under plain SGD change by {signed(min(labels), 1)} to "
+            f"{signed(max(labels), 1)} points."
+        )
+    if forms := changes(fully_convolutional=True):
+        apart = max(np.abs(change).max() for change in forms)
+        text += " The fully convolutional forms "
+        text += f"differ from the mixed ones by up to {apart:.1f} points." if apart else "give the same curves."
+    return text
 
 
 def digits_shown(dataset: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib import Analysis, Experiment
-from report import claims, display, statistics, study
+from report import claims, display, statistics, study, words
 
 # What the original says, section 1.4: the sentences that hold its claims.
 SECTION = """
@@ -274,16 +274,16 @@ def test_each_figures_family_has_its_comparisons_adjusted_together():
     assert list(families) == [chapter for chapter in study.CHAPTERS if chapter != claims.FORMS]
     seven = families["With and without one-hot labels"]
     assert [row[0] for row in seven] == ["7a", "7b", "7c", "7d"]
-    assert seven[0][1] == "SN, without one-hot against SN"
+    assert seven[0][1] == "SN without one-hot labels against SN"
     assert [row[-1] for row in seven] == ["lower", *["undecided at Holm 5 %"] * 3]
     found = {(r.experiment.architecture, r.experiment.one_hot_encoding): r.accuracy[:, -1] for r in results[8:12]}
     found |= {(r.experiment.architecture, True): r.accuracy[:, -1] for r in results[:4]}
     p = statistics.holm([statistics.paired_difference(found[n, True], found[n, False]).p for n in NAMES])
     assert [row[3] for row in seven] == [claims.p_text(x) for x in p]
     assert [row[1] for row in families["The comparisons without one-hot labels"]] == [
-        "WSN, without one-hot against SN, without one-hot",
-        "SAUX, without one-hot against WSN, without one-hot",
-        "CAUX, without one-hot against SAUX, without one-hot",
+        "WSN against SN without one-hot labels",
+        "SAUX against WSN without one-hot labels",
+        "CAUX against SAUX without one-hot labels",
     ]
 
 
@@ -292,7 +292,7 @@ def test_the_family_of_figure_6_agrees_with_the_ledger():
     end = next(c for c in claims.ledger({"plain SGD": results[:4]}) if c.claim == END)
     row = claims.comparison_families(results)["The comparisons, plain SGD"][0]
     assert row[3] == claims.p_text(end.adjusted_p)
-    assert row[2].startswith(f"{end.estimate:+.2f} ({end.low:+.2f}")
+    assert row[2].startswith(f"{words.signed(end.estimate)} ({words.signed(end.low)}")
 
 
 def test_families_without_all_results_are_left_out():
@@ -315,7 +315,7 @@ def test_equal_forms_are_identical_and_one_wrong_answer_shows():
     changed.records[0]["test_correct"][2][1] += 1
     assert claims.numerical_checks(results)[1] == (
         "9b",
-        "WSN, fully convolutional against WSN",
+        "fully convolutional WSN against WSN",
         "0.10 points",
         "1 of 4 trials differ, the first at epoch 2",
     )

@@ -60,7 +60,7 @@ def test_the_table_has_the_stored_numbers(project):
     assert "| network | plain SGD | difference | SGD with momentum 0.9 | difference | trials |" in lines
     assert "| SN | 70.0 ± 10.0 |  | 70.0 ± 10.0 |  | 3 |" in lines
     assert "| WSN | 80.0 ± 10.0 | +10.00 (+10.00 to +10.00) | 70.0 ± 10.0 | +0.00 (+0.00 to +0.00) | 3 |" in lines
-    assert "| SAUX | 70.0 ± 10.0 | -10.00 (-10.00 to -10.00) | 70.0 ± 10.0 | +0.00 (+0.00 to +0.00) | 3 |" in lines
+    assert "| SAUX | 70.0 ± 10.0 | −10.00 (−10.00 to −10.00) | 70.0 ± 10.0 | +0.00 (+0.00 to +0.00) | 3 |" in lines
     assert "only a direction" in text
     assert "old" not in lines
 
