@@ -245,13 +245,14 @@ def test_a_study_killed_at_random_moments_is_resumed_to_the_same_bits(reference,
     (tmp_path / "study.py").write_text(script)
     moments = random.Random(times)
     kept, seen = 0, []
-    for _ in range(times):
+    for number in range(times):
         study = subprocess.Popen(
             [sys.executable, tmp_path / "study.py"], start_new_session=True, stderr=subprocess.PIPE, text=True
         )
         try:
             told = study.stderr.readline()  # the first line comes when the imports and the estimate are over
-            time.sleep(moments.uniform(0, 8))  # workers import for some seconds, then store a block every moment
+            wait_for(lambda study=study: len(living(study.pid)) > 2 or study.poll() is not None)  # workers begin
+            time.sleep((number + moments.random()) * 5 / times)  # they import for seconds, then blocks are soon done
             study.kill()
             study.stderr.close()
             study.wait()
