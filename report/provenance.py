@@ -24,8 +24,8 @@ def of(results: Sequence[Analysis]) -> str:
     def values(name: str) -> str:
         return escape(", ".join(sorted({str(origin[name]) for origin in origins})))
 
-    first, *_, last = sorted(origin["started"][:10] for origin in origins * 2)
-    when = f"on {first}" if first == last else f"between {first} and {last}"
+    days = sorted({origin["started"][:10] for origin in origins})
+    when = f"on {days[0]}" if len(days) == 1 else f"between {days[0]} and {days[-1]}"
     commits = escape(", ".join(sorted({origin["commit"][:10] for origin in origins})))
     changed = " (some with uncommitted changes)" if any(origin["dirty"] for origin in origins) else ""
     return (

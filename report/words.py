@@ -153,8 +153,8 @@ def forms(results: Sequence[Analysis]) -> str:
             f" Without one-hot labels the networks' accuracies under plain SGD change by {signed(min(labels), 1)} to "
             f"{signed(max(labels), 1)} points."
         )
-    if forms := changes(fully_convolutional=True):
-        apart = max(np.abs(change).max() for change in forms)
+    if convolutional := changes(fully_convolutional=True):
+        apart = max(np.abs(change).max() for change in convolutional)
         text += " The fully convolutional forms "
         text += f"differ from the mixed ones by up to {apart:.1f} points." if apart else "give the same curves."
     return text
