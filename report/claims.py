@@ -427,5 +427,4 @@ def _family_rows(pairs: Mapping[str, tuple[Analysis, Analysis]]) -> list[tuple[s
 def _interval(mean: float, low: float, high: float, unit: str = "points") -> str:
     """Return an estimate with its interval; rates per epoch are small and get one digit more."""
     digits = 3 if unit == "points per epoch" else 2
-    middle, *ends = (words.signed(value, digits) for value in (mean, low, high))
-    return f"{middle} ({ends[0]} to {ends[1]})" + (" per epoch" if digits == 3 else "")
+    return words.estimate(mean, low, high, digits) + (" per epoch" if digits == 3 else "")

@@ -115,8 +115,7 @@ def _columns(results: Sequence[Analysis]) -> Iterator[tuple[str, str]]:
         if before is not None:
             paired(before, network)  # refuses trials that saw other pairs
             d = statistics.paired_difference(before.accuracy[:, -1], network.accuracy[:, -1])
-            mean, low, high = map(words.signed, (d.mean, d.low, d.high))
-            difference = f"{mean} ({low} to {high})"
+            difference = words.estimate(d.mean, d.low, d.high)
         yield accuracy, difference
 
 

@@ -30,6 +30,11 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def estimate(mean: float, low: float, high: float, digits: int = 2) -> str:
+    """Return an estimate with its interval, for tables: "+1.20 (+0.80 to +1.60)"."""
+    return f"{signed(mean, digits)} ({signed(low, digits)} to {signed(high, digits)})"
+
+
 def interval(difference: PairedDifference) -> str:
     """Return a difference and its interval, such as "+1.20 points (95 % interval +0.80 to +1.60)"."""
     low, high = signed(difference.low), signed(difference.high)
