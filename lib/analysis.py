@@ -109,7 +109,8 @@ def run_study(
     experiments, results = list(experiments), Path(results)
     one_of("implementation", implementation, ("", *IMPLEMENTATIONS))
     if executor is None:  # the workers of another one may have what this machine has not
-        one_of("device", device, ("cpu", *(["cuda"] if torch.cuda.is_available() else [])))
+        cuda = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+        one_of("device", device, ("cpu", *cuda))
     missing = [
         (experiment, stack)
         for experiment in dict.fromkeys(experiments)

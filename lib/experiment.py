@@ -15,7 +15,7 @@ from pathlib import Path
 from lib import store
 from lib.architectures import ARCHITECTURES, Shape, find
 from lib.data import DATASETS, EMBEDDED_TRAIN
-from lib.teacher import OPTIMIZERS
+from lib.optimizer import OPTIMIZERS
 
 # Raised by hand whenever the numbers that lib computes change: results of an older protocol are then no longer found.
 PROTOCOL = 1
@@ -97,11 +97,10 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Short name for legends and tables; optimizer and sizes are not in it."""
-        parts = [self.architecture.rpartition(":")[2]]
-        parts += ["fully convolutional"] if self.fully_convolutional else []
-        parts += [] if self.one_hot_encoding else ["without one-hot"]
-        return ", ".join(parts)
+        """Name for legends, tables and sentences; optimizer and sizes are not in it."""
+        form = "fully convolutional " if self.fully_convolutional else ""
+        labels = "" if self.one_hot_encoding else " without one-hot labels"
+        return form + self.architecture.rpartition(":")[2] + labels
 
     @property
     def configuration(self) -> dict[str, object]:

@@ -17,12 +17,7 @@ from pathlib import Path
 
 SCHEMA = 1  # of the file; raised when its fields change
 COUNTS = ("test_correct", "auxiliary_test_correct")  # [trials][epochs]
-LOSSES = (
-    "train_loss",
-    "test_loss",
-    "auxiliary_train_loss",
-    "auxiliary_test_loss",
-)  # [trials][epochs], 6 significant digits
+LOSSES = ("train_loss", "test_loss", "auxiliary_train_loss", "auxiliary_test_loss")  # the same, to 6 digits
 FIELDS = {
     *("schema", "configuration", "trials", "data", *COUNTS, *LOSSES),
     *("auxiliary_total", "last_bits", "last_table", "provenance"),

@@ -1,7 +1,6 @@
 """Train one stack of trials of an experiment, and put what came out into records for the store."""
 
 import functools
-import hashlib
 import platform
 import subprocess
 import time
@@ -16,6 +15,7 @@ import torch
 from lib import data, store
 from lib.architectures import Network, build
 from lib.experiment import Experiment
+from lib.fused.build import processor
 from lib.layers import Choice, ConvBlock, choose_implementation
 from lib.teacher import History, Teacher
 
@@ -123,7 +123,7 @@ def provenance(choice: Choice, device: str, dtype: torch.dtype, stack: int) -> d
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "cpu": cpu_model(),
+        "cpu": processor(),
         "device": torch.cuda.get_device_name(device) if device != "cpu" else "cpu",
         "dtype": str(dtype).removeprefix("torch."),
         "implementation": choice.implementation,
@@ -144,21 +144,6 @@ def code_version() -> dict[str, object]:
         return {"commit": git("log", "-1", "--format=%H"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": True}
-
-
-@functools.cache
-def cpu_model() -> str:
-    """Return the processor's name, or what the system calls it where it does not say.
-
-    Virtual machines give many processors one name, so it goes with their numbers and a hash of what they can do.
-    """
-    try:
-        pairs = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-        said = {name.strip(): value.strip() for name, value in reversed(pairs)}  # of the first core
-        features = hashlib.sha256(said["flags"].encode()).hexdigest()[:8]
-        return f"{said['model name']}, family {said['cpu family']} model {said['model']}, features {features}"
-    except (OSError, LookupError):
-        return platform.processor() or platform.machine()
 
 
 def seconds_per_trial_epoch(experiment: Experiment, implementation: str = "", device: str = "cpu") -> float:

@@ -32,13 +32,15 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from lib import Experiment, Teacher, data, run_study
 from lib.architectures import ARCHITECTURES
 from lib.data import Pairs
+from lib.fused.build import processor
 from lib.layers import ConvBlock, choose_implementation
 from lib.store import sync_folder
 from lib.teacher import TEST_BATCH, Score
-from lib.training import BLOCK, ROOT, code_version, cpu_model, make_network
-from lib.workers import cores, duration, memory, set_up_process
+from lib.training import BLOCK, ROOT, code_version, make_network
+from lib.workers import cores, duration, set_up_process
 from report import statistics, study
 from report.display import escape
+from report.memory import memory
 from report.style import COLOURS, INK
 from report.words import signed
 
@@ -515,7 +517,7 @@ def long_check(size: Size, progress: bool = True) -> dict[str, object]:
 def about() -> dict[str, object]:
     """Say what was measured where: machine, versions, commit of lib, time, and how busy the machine was before."""
     return {
-        "cpu": cpu_model(),
+        "cpu": processor(),
         "cores": cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -46,17 +46,9 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def called(analysis: Analysis) -> str:
-    """Name a result in a sentence, such as "fully convolutional SN without one-hot labels"."""
-    e = analysis.experiment
-    name = e.architecture.rpartition(":")[2]
-    form = "fully convolutional " if e.fully_convolutional else ""
-    return f"{form}{name}{'' if e.one_hot_encoding else ' without one-hot labels'}"
-
-
 def against(a: Analysis, b: Analysis) -> str:
     """Name a comparison, such as "WSN against SN"; what both have in common is said once."""
-    first, second, common = called(a), called(b), " without one-hot labels"
+    first, second, common = a.name, b.name, " without one-hot labels"
     if first.endswith(common) and second.endswith(common):
         second = second.removesuffix(common)
     return f"{second} against {first}"
@@ -65,7 +57,7 @@ def against(a: Analysis, b: Analysis) -> str:
 def comparison(a: Analysis, b: Analysis) -> str:
     """Say what two results show after the last epoch; with few trials only which mean is higher."""
     difference = statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
-    first, second, end = called(a), called(b), f"After {a.experiment.epochs} epochs"
+    first, second, end = a.name, b.name, f"After {a.experiment.epochs} epochs"
     over = f"(mean ± standard deviation over {a.trials} trials). Trial by trial, on the same pairs in the same order,"
     if np.array_equal(a.accuracy, b.accuracy):
         return f"{end} {first} and {second} both reach {plus_minus(a)} {over} they are equal after every epoch."
@@ -88,7 +80,7 @@ def comparison(a: Analysis, b: Analysis) -> str:
 def comparison_caption(a: Analysis, b: Analysis, reading: str) -> str:
     """Return the caption of a comparison: centre, spread and n."""
     return (
-        f"{capital(called(a))} and {called(b)}, {reading}, {digits_shown(a.experiment.dataset)}. Above: mean test "
+        f"{capital(a.name)} and {b.name}, {reading}, {digits_shown(a.experiment.dataset)}. Above: mean test "
         f"accuracy over {a.trials} trials after each epoch; light: ± one standard deviation over trials (ddof 1), "
         "dark: simultaneous 95 % band of the mean. Below: mean of the paired difference, the second minus the first "
         "trial by trial, with its simultaneous 95 % band (dotted where too few trials differ). All trials draw from "
@@ -106,8 +98,8 @@ def comparison_alt(a: Analysis, b: Analysis) -> str:
     """Describe a comparison's figure to whoever cannot see it."""
     e = a.experiment.epochs
     return (
-        f"Line chart over {e} epochs. {called(a)} goes from {a.mean[0]:.1f} to {a.mean[-1]:.1f} percent, "
-        f"{called(b)} from {b.mean[0]:.1f} to {b.mean[-1]:.1f}; below, their difference, which ends at "
+        f"Line chart over {e} epochs. {a.name} goes from {a.mean[0]:.1f} to {a.mean[-1]:.1f} percent, "
+        f"{b.name} from {b.mean[0]:.1f} to {b.mean[-1]:.1f}; below, their difference, which ends at "
         f"{signed(b.mean[-1] - a.mean[-1], 1)} points."
     )
 

@@ -41,6 +41,7 @@ TESTS = {  # which tests see a bug in a file, the quick ones first
     "lib/data.py": ("tests/lib/test_data.py", GOLDEN),
     "lib/layers.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
     "lib/architectures.py": ("tests/lib/test_architectures.py", *TEXTBOOK, GOLDEN),
+    "lib/optimizer.py": ("tests/lib/test_optimizer.py", "tests/lib/test_teacher.py"),
     "lib/teacher.py": ("tests/lib/test_teacher.py", *TEXTBOOK, GOLDEN),
     "lib/experiment.py": ("tests/lib/test_experiment.py",),
     "lib/store.py": ("tests/lib/test_store.py", "tests/lib/test_experiment.py"),
@@ -97,7 +98,7 @@ MUTANTS = [
         ),
         (
             "fused: running statistics updated once per pair",
-            "for digit in range(x.shape[1]):",
+            "for digit in range(x.shape[2]):",
             "for digit in range(1):",
         ),
         ("fused: biased running variance", "var[:, digit] * (n / (n - 1))", "var[:, digit]"),
@@ -113,9 +114,10 @@ MUTANTS = [
         ),
         (
             "bias shared by the trials",
-            "torch.baddbmm(self.bias[:, None], x, self.weight.mT)",
-            "torch.baddbmm(self.bias.mean(0).expand_as(self.bias)[:, None], x, self.weight.mT)",
+            "return torch.baddbmm(bias[:, None], x, weight.mT)",
+            "return torch.baddbmm(bias.mean(0).expand_as(bias)[:, None], x, weight.mT)",
         ),
+        ("gradient of the bias of the first pair only", "gradient.sum(1)", "gradient[:, 0]"),
         (
             "trials and channels interleaved",
             "x = F.relu(F.max_pool2d(x, 2))\n        return x.unflatten(1, (trials, -1)).transpose(0, 1)",
@@ -178,7 +180,7 @@ MUTANTS = [
             "main, loss_per_trial(outputs.auxiliary.flatten(3)",
             "main, 2 * loss_per_trial(outputs.auxiliary.flatten(3)",
         ),
-        ("ties to class 1", "return outputs.argmax(-1)", "return outputs.shape[-1] - 1 - outputs.flip(-1).argmax(-1)"),
+        ("ties to class 1", "outputs.max(-1).indices", "(outputs.shape[-1] - 1 - outputs.flip(-1).argmax(-1))"),
         (
             "greater than 0.5, not at least",
             "middles, right=True)",
@@ -200,8 +202,13 @@ MUTANTS = [
             "rows[:, : n - n % batch_size].split(batch_size, dim=1)",
         ),
         ("small batch counts as a whole one", "loss.detach() * batch.target.shape[1]", "loss.detach() * batch_size"),
-        ("momentum ignored", "lr=learning_rate, momentum=momentum)", "lr=learning_rate)"),
         ("a loss of NaN goes on", "if not losses.isfinite().all():", "if False:"),
+    ),
+    *of(
+        "lib/optimizer.py",
+        ("momentum ignored", "momentum=self.momentum", "momentum=0.0"),
+        ("Adam's moments swapped", "*moments, [], steps", "*moments[::-1], [], steps"),
+        ("a gradient is used twice", "            parameter.grad = None\n", "            pass\n"),
     ),
     *of(
         "lib/experiment.py",

@@ -1,4 +1,4 @@
-"""The hot block of the networks, relu(maxpool2(batchnorm(conv3x3(x)))), compiled: many trials, channels last, CPU.
+"""The hot block of the networks, relu(maxpool2(batchnorm(conv3x3(x)))), compiled: many trials, on a CPU.
 
 The arithmetic is in `block.cpp`, which a C++ compiler turns into a library on first use (`build.py`). Without a
 compiler `available()` says so, and PyTorch's own operations do the same work, slower.
@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from lib.fused.build import library
 
-__all__ = ["available", "block", "block_test", "covers"]
+__all__ = ["arranged", "available", "block", "block_test", "covers"]
 
 # Channels, outputs and size, as in the table in block.cpp: the project's widths, half and twice of them.
 SHAPES = {(1, 8, 14), (1, 16, 14), (1, 32, 14), (8, 16, 6), (16, 32, 6), (32, 64, 6)}
@@ -39,17 +39,18 @@ def available() -> tuple[bool, str]:
 def block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Training: normalise by the statistics of the batch, each digit of each trial by its own; differentiable.
 
-    `x` is `[trials, digits, batch, size, size, channels]`, `weight` `[trials, outputs, channels, 3, 3]`, `gamma` and
-    `beta` `[trials, outputs]`: one set of weights serves all digits of a trial. Returns y
-    `[trials, digits, batch, q, q, outputs]` with q = (size - 2) // 2 and, for the running statistics, the mean and the
-    (biased) variance of the convolution, `[trials, digits, outputs]`, through which no gradient passes. Nor does one
-    reach `x` in the first block (one channel), which reads data.
+    `x` is `[trials, batch, digits, channels, size, size]`, in memory as `arranged` puts it; `weight` is
+    `[trials, outputs, channels, 3, 3]`, `gamma` and `beta` `[trials, outputs]`: one set of weights serves all digits of
+    a trial. Returns y `[trials, batch, digits, outputs, q, q]` with q = (size - 2) // 2, arranged for the second block
+    by the first, and for the running statistics the mean and the (biased) variance of the convolution,
+    `[trials, digits, outputs]`, through which no gradient passes. Nor does one reach `x` in the first block (one
+    channel), which reads data.
 
-    Raises TypeError for tensors that are not float32 on the CPU, ValueError for shapes that do not fit, for memory that
-    is not contiguous, and for a first block whose `x` requires a gradient.
+    Raises TypeError for tensors that are not float32 on the CPU, ValueError for shapes that do not fit, for memory in
+    another order, and for a first block whose `x` requires a gradient.
     """
     check(x, weight, gamma=gamma, beta=beta)
-    if x.shape[-1] == 1 and x.requires_grad:
+    if first(x) and x.requires_grad:
         raise ValueError("x has one channel and requires a gradient, which the first block does not compute")
     return Block.apply(x, weight, gamma, beta, eps)
 
@@ -62,10 +63,9 @@ def block_test(
     Shapes and errors are those of `block`.
     """
     check(x, weight, gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
-    trials, digits, batch = x.shape[:3]
     y = empty_output(x, weight)
     others = pointers(x, weight, gamma, beta, running_mean, running_var)
-    functions().fused_test(*shape(x, weight), trials, digits * batch, *others, eps, y.data_ptr())
+    functions().fused_test(*shape(x, weight), *x.shape[:3], *others, eps, y.data_ptr())
     return y
 
 
@@ -79,7 +79,7 @@ class Block(Function):
         """Compute y, mean and variance; keep what the gradients need."""
         sizes = [*shape(x, weight), *x.shape[:3]]
         y = empty_output(x, weight)
-        mean = x.new_empty(*x.shape[:2], weight.shape[1])
+        mean = x.new_empty(len(x), x.shape[2], weight.shape[1])
         var = torch.empty_like(mean)
         kept = x.new_empty(len(x), functions().fused_saved(*sizes[:3], *sizes[4:]))
         functions().fused_forward(*sizes, *pointers(x, weight, gamma, beta), eps, *pointers(y, mean, var, kept))
@@ -93,8 +93,8 @@ class Block(Function):
     def backward(ctx, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x (if it needs one), weight, gamma and beta."""
         x, weight, gamma, mean, var, y, kept = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        gradient = between(gradient).contiguous() if first(x) else gradient.contiguous()  # as y is
+        dx = back(torch.empty_like(between(x))) if ctx.needs_input_grad[0] else None
         dw, dgamma, dbeta = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(gamma)
         functions().fused_backward(
             *ctx.sizes,
@@ -115,13 +115,36 @@ def functions() -> ctypes.CDLL:
 
 def shape(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
     """Channels, outputs and size: what selects the compiled block."""
-    return x.shape[-1], weight.shape[1], x.shape[-2]
+    return x.shape[3], weight.shape[1], x.shape[-1]
+
+
+def first(x: Tensor) -> bool:
+    """Whether `x` are images, which the first block reads."""
+    return x.shape[3] == 1
+
+
+def between(x: Tensor) -> Tensor:
+    """Return maps in the order of axes that they have in memory between the blocks."""
+    return x.permute(0, 2, 1, 4, 5, 3)
+
+
+def back(maps: Tensor) -> Tensor:
+    """Undo `between`."""
+    return maps.permute(0, 2, 1, 5, 3, 4)
+
+
+def arranged(x: Tensor) -> Tensor:
+    """Return `x` `[trials, batch, digits, channels, size, size]`, in memory as `block` reads it, copied if need be."""
+    return x.contiguous() if first(x) else back(between(x).contiguous())
 
 
 def empty_output(x: Tensor, weight: Tensor) -> Tensor:
     """Memory for y."""
-    q = (x.shape[-2] - 2) // 2
-    return x.new_empty(*x.shape[:3], q, q, weight.shape[1])
+    trials, batch, digits, *_, size = x.shape
+    outputs, q = weight.shape[1], (size - 2) // 2
+    if first(x):
+        return back(x.new_empty(trials, digits, batch, q, q, outputs))
+    return x.new_empty(trials, batch, digits, outputs, q, q)
 
 
 def pointers(*tensors: Tensor | None) -> list[int | None]:
@@ -134,12 +157,13 @@ def check(x: Tensor, weight: Tensor, **per_output: Tensor) -> None:
     for name, tensor in {"x": x, "weight": weight, **per_output}.items():
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
             raise TypeError(f"{name} is {tensor.dtype} on {tensor.device}; the compiled block takes float32 on the CPU")
+    if x.ndim != 6 or x.shape[4] != x.shape[5]:
+        raise ValueError(f"x has shape {list(x.shape)}; allowed: [trials, batch, digits, channels, size, size]")
+    for name, tensor in {"x": x if first(x) else between(x), "weight": weight, **per_output}.items():
         if not tensor.is_contiguous():
-            raise ValueError(f"{name}, of shape {list(tensor.shape)}, is not contiguous")
-    if x.ndim != 6 or x.shape[3] != x.shape[4]:
-        raise ValueError(f"x has shape {list(x.shape)}; allowed: [trials, digits, batch, size, size, channels]")
-    if weight.ndim != 5 or weight.shape[0] != x.shape[0] or weight.shape[2:] != (x.shape[5], 3, 3):
-        wanted = f"[{x.shape[0]}, outputs, {x.shape[5]}, 3, 3]"
+            raise ValueError(f"{name}, of shape {list(tensor.shape)}, is not contiguous (x: as `arranged` puts it)")
+    if weight.ndim != 5 or weight.shape[0] != x.shape[0] or weight.shape[2:] != (x.shape[3], 3, 3):
+        wanted = f"[{x.shape[0]}, outputs, {x.shape[3]}, 3, 3]"
         raise ValueError(f"weight has shape {list(weight.shape)}; with this x it must have {wanted}")
     if not covers(*shape(x, weight)):
         raise ValueError(f"channels, outputs and size are {shape(x, weight)}; compiled: {sorted(SHAPES)}")
@@ -163,8 +187,8 @@ def agrees(channels: int, outputs: int, size: int) -> bool:
     x, weight, gamma, beta = (torch.randn(s, generator=random, dtype=torch.float32, device="cpu") for s in shapes)
     wanted = [tensor.requires_grad_() for tensor in (weight, gamma, beta, x)][: 3 if channels == 1 else 4]
     torch_y = F.relu(F.max_pool2d(F.batch_norm(F.conv2d(x, weight), None, None, gamma, beta, training=True), 2))
-    last = x.permute(0, 2, 3, 1).contiguous()[None, None]
+    last = arranged(x[None, :, None])
     y, _, _ = Block.apply(last.detach() if channels == 1 else last, weight[None], gamma[None], beta[None], 1e-5)
-    pairs = [(y[0, 0].permute(0, 3, 1, 2), torch_y)]
+    pairs = [(y[0, :, 0], torch_y)]
     pairs += zip(*(torch.autograd.grad(out.square().sum(), wanted) for out in (pairs[0][0], torch_y)), strict=True)
     return all(bool((ours - theirs).abs().max() < 1e-3 * theirs.abs().max()) for ours, theirs in pairs)

@@ -1,7 +1,9 @@
 // relu(maxpool2(batchnorm(conv3x3(x)))) for a stack of independent trials: training, its gradients, and testing.
 //
-// Images are channels last: x [trials, digits, batch, size, size, channels], y [trials, digits, batch, q, q, outputs],
-// weights [trials, outputs, channels, 3, 3]. A trial has one set of weights for all its digits; batch statistics belong
+// The images are [trials, batch, digits, 14, 14], and the maps that the second block makes are
+// [trials, batch, digits, outputs, q, q], as the heads flatten them. Between the blocks the digits come first and the
+// channels last: [trials, digits, batch, size, size, channels]. So no other operation has to bring anything into another
+// order. Weights are [trials, outputs, channels, 3, 3]: a trial has one set for all its digits; batch statistics belong
 // to one digit of one trial ("one after the other").
 //
 // The convolution is Winograd's minimal filtering F(2x2, 3x3) (Lavin & Gray, Fast algorithms for convolutional neural
@@ -204,11 +206,11 @@ template <int OUTPUTS> struct First {
   struct Images {
     alignas(64) float last[IMAGE + 64] = {};
     const float* x;
-    long batch;
-    Images(const float* x, long batch) : x(x), batch(batch) {
-      std::memcpy(last, x + (batch - 1) * IMAGE, IMAGE * sizeof(float));
+    long batch, step;
+    Images(const float* x, long batch, long step) : x(x), batch(batch), step(step) {
+      std::memcpy(last, x + (batch - 1) * step, IMAGE * sizeof(float));
     }
-    const float* operator[](long n) const { return n == batch - 1 ? last : x + n * IMAGE; }
+    const float* operator[](long n) const { return n == batch - 1 ? last : x + n * step; }
   };
 
   // Products of pixels at a distance of (di, dj), the only ones a patch has: (0, 0..2), (1, -2..2), (2, -2..2).
@@ -331,10 +333,10 @@ template <int OUTPUTS> struct First {
     alignas(64) float u[16 * O], v[Q * 4 * 48], scale[O], shift[O];
   };
 
-  static void forward(Work& work, long digits, long batch, const float* x, const float* w, const float* gamma,
+  static void forward(Work& work, long batch, long digits, const float* x, const float* w, const float* gamma,
                       const float* beta, double eps, float* y, float* mean, float* var, float* kept) {
     for (long d = 0; d < digits; d++) {
-      Images images(x, batch);
+      Images images(x, batch, digits * IMAGE);
       Patches sums;
       patches(images, sums);
       std::memcpy(kept, &sums, sizeof sums);
@@ -356,27 +358,29 @@ template <int OUTPUTS> struct First {
         inputs(images[i], work.v);
         image<true>(work.v, work.u, work.shift, y + i * POOLED, kept + PATCHES + i * CHOSEN);
       }
-      x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch);
+      x += IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch);
     }
   }
 
-  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift,
-                   float* y) {
-    Images images(x, count);
+  static void test(Work& work, long batch, long digits, const float* x, const float* w, const float* scale,
+                   const float* shift, float* y) {
     filters(w, scale, work.u);
-    for (long i = 0; i < count; i++) {
-      inputs(images[i], work.v);
-      image<false>(work.v, work.u, shift, y + i * POOLED, nullptr);
+    for (long d = 0; d < digits; d++) {
+      Images images(x + d * IMAGE, batch, digits * IMAGE);
+      for (long i = 0; i < batch; i++, y += POOLED) {
+        inputs(images[i], work.v);
+        image<false>(work.v, work.u, shift, y, nullptr);
+      }
     }
   }
 
   // The gradient of an image is not computed: the first block reads data.
-  static void backward(Work& work, long digits, long batch, const float* gy, const float* x, const float* w,
+  static void backward(Work& work, long batch, long digits, const float* gy, const float* x, const float* w,
                        const float* gamma, const float* mean, const float* var, double eps, const float*,
                        const float* kept, float*, float* dw, float* dgamma, float* dbeta) {
     double weight[O * 9] = {}, sum_gamma[O] = {}, sum_beta[O] = {};
     for (long d = 0; d < digits; d++) {
-      Images images(x, batch);
+      Images images(x, batch, digits * IMAGE);
       Patches sums;
       std::memcpy(&sums, kept, sizeof sums);
       alignas(64) float du[16 * O] = {}, total[O] = {};
@@ -398,7 +402,7 @@ template <int OUTPUTS> struct First {
         }
         sum_gamma[o] += gradient, sum_beta[o] += total[o];
       }
-      x += batch * IMAGE, gy += batch * POOLED, mean += O, var += O, kept += saved(batch);
+      x += IMAGE, gy += batch * POOLED, mean += O, var += O, kept += saved(batch);
     }
     for (int k = 0; k < 9 * O; k++) dw[k] = weight[k];
     for (int o = 0; o < O; o++) dgamma[o] = sum_gamma[o], dbeta[o] = sum_beta[o];
@@ -463,13 +467,14 @@ template <int INPUTS, int OUTPUTS> struct Second {
   using FC = Floats<WC>;
   using F = Floats<WO>;
   using I = Ints<WO>;
+  using L = Floats<WIDEST>;  // over all channels and outputs
 
   // Kept for the backward pass, per digit: z [batch][tile][2x2][O] and its pooled maximum p [batch][tile][O].
   static long saved(long batch) { return batch * (MAP + POOLED); }
 
   struct Work {
     alignas(64) float u[16][C * O], ut[16][O * C], du[16][C * O], v[16][TILES * C], m[16][TILES * O], dv[16][TILES * C];
-    alignas(64) float g[9][C * O], sign[O], scale[O], shift[O], slope[O], offset[O];
+    alignas(64) float g[9][C * O], sign[O], scale[O], shift[O], slope[O], offset[O], pooled[TILES * O];
   };
 
   // U = G g G^T, as [16][C][O], or [16][O][C] for the gradient of the input; each output's filter times `factor`.
@@ -477,7 +482,6 @@ template <int INPUTS, int OUTPUTS> struct Second {
     for (int o = 0; o < O; o++)
       for (int c = 0; c < C; c++)
         for (int k = 0; k < 9; k++) work.g[k][TRANSPOSED ? o * C + c : c * O + o] = w[(o * C + c) * 9 + k] * factor[o];
-    using L = Floats<WIDEST>;
     for (int at = 0; at < C * O; at += WIDEST) {
       L g[3][3], m[4][4];
       for (int k = 0; k < 9; k++) g[k / 3][k % 3] = load<L>(work.g[k] + at);
@@ -516,14 +520,34 @@ template <int INPUTS, int OUTPUTS> struct Second {
     output_map(m, z);
   }
 
+  // From [tile][O], as all is computed, to y's [O][tile] and back: the four windows of an image are its 2x2 outputs.
+  static void write(const float* pooled, float* y, long step, int count) {
+    for (int n = 0; n < count; n++, pooled += POOLED, y += step)
+      for (int o = 0; o < O; o++)
+        for (int tile = 0; tile < 4; tile++) y[4 * o + tile] = pooled[tile * O + o];
+  }
+  // The gradient of the pooled maximum, before the normalisation's scale: 0 where the ReLU is off.
+  static void read(const float* y, const float* gy, float* pooled, long step, int count) {
+    alignas(64) float g[POOLED];
+    for (int n = 0; n < count; n++, pooled += POOLED, y += step, gy += step) {
+      for (int i = 0; i < POOLED; i += WIDEST) {
+        const L off = {};
+        store(g + i, load<L>(y + i) > off ? load<L>(gy + i) : off);
+      }
+      for (int o = 0; o < O; o++)
+        for (int tile = 0; tile < 4; tile++) pooled[tile * O + o] = g[4 * o + tile];
+    }
+  }
+
   // The pooling takes the greatest z although it stands behind the normalisation: where gamma < 0, the filter's sign is
   // turned and gamma's with it.
   static void signs(Work& work, const float* gamma) {
     for (int o = 0; o < O; o++) work.sign[o] = gamma[o] < 0 ? -1.f : 1.f;
   }
 
-  static void forward(Work& work, long digits, long batch, const float* x, const float* w, const float* gamma,
+  static void forward(Work& work, long batch, long digits, const float* x, const float* w, const float* gamma,
                       const float* beta, double eps, float* y, float* mean, float* var, float* kept) {
+    const long step = digits * POOLED;  // in y, from one image of a digit to the next
     signs(work, gamma);
     filters<false>(work, w, work.sign, work.u);
     for (long d = 0; d < digits; d++) {
@@ -559,38 +583,42 @@ template <int INPUTS, int OUTPUTS> struct Second {
         if (gamma[o] == 0)  // normalised, all positions are equal: the first of each window is the greatest
           for (long i = 0; i < batch * 4; i++) p[i * O + o] = z[i * 4 * O + o];
       }
-      for (int o = 0; o < O; o += WO) {
-        const F scale = load<F>(work.scale + o), shift = load<F>(work.shift + o);
-        for (long i = o; i < batch * POOLED; i += O) store(y + i, relu(load<F>(p + i) * scale + shift));
-      }
-      x += batch * IMAGE, y += batch * POOLED, mean += O, var += O, kept += saved(batch);
-    }
-  }
-
-  static void test(Work& work, long count, const float* x, const float* w, const float* scale, const float* shift,
-                   float* y) {
-    filters<false>(work, w, scale, work.u);
-    for (long n = 0; n < count; n += CHUNK) {
-      const int some = std::min<long>(CHUNK, count - n);
-      inputs(work, x + n * IMAGE, some);
-      multiply(work, [&](int part) INLINED {
-        prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part);
-        prefetch<WRITE>(y + n * POOLED, some * POOLED, part);
-      });
-      for (int o = 0; o < O; o += WO) {
-        const F plus = load<F>(shift + o);
-        for (int tile = 0; tile < 4 * some; tile++) {
-          F z[2][2];
-          outputs(work, tile, o, z);
-          store(y + n * POOLED + tile * O + o, relu(greatest_of(z) + plus));
+      for (long n = 0; n < batch; n++) {
+        for (int o = 0; o < O; o += WO) {
+          const F scale = load<F>(work.scale + o), shift = load<F>(work.shift + o);
+          for (int i = o; i < POOLED; i += O) store(work.pooled + i, relu(load<F>(p + n * POOLED + i) * scale + shift));
         }
+        write(work.pooled, y + n * step, step, 1);
       }
+      x += batch * IMAGE, y += POOLED, mean += O, var += O, kept += saved(batch);
     }
   }
 
-  static void backward(Work& work, long digits, long batch, const float* gy, const float* x, const float* w,
+  static void test(Work& work, long batch, long digits, const float* x, const float* w, const float* scale,
+                   const float* shift, float* y) {
+    const long step = digits * POOLED;
+    filters<false>(work, w, scale, work.u);
+    for (long d = 0; d < digits; d++, x += batch * IMAGE, y += POOLED)
+      for (long n = 0; n < batch; n += CHUNK) {
+        const int count = std::min<long>(CHUNK, batch - n);
+        inputs(work, x + n * IMAGE, count);
+        multiply(work, [&](int part) INLINED { prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part); });
+        for (int o = 0; o < O; o += WO) {
+          const F plus = load<F>(shift + o);
+          for (int tile = 0; tile < 4 * count; tile++) {
+            F z[2][2];
+            outputs(work, tile, o, z);
+            store(work.pooled + tile * O + o, relu(greatest_of(z) + plus));
+          }
+        }
+        write(work.pooled, y + n * step, step, count);
+      }
+  }
+
+  static void backward(Work& work, long batch, long digits, const float* gy, const float* x, const float* w,
                        const float* gamma, const float* mean, const float* var, double eps, const float* y,
                        const float* kept, float* dx, float* dw, float* dgamma, float* dbeta) {
+    const long step = digits * POOLED;  // in y, from one image of a digit to the next
     signs(work, gamma);
     if (dx) filters<true>(work, w, work.sign, work.ut);
     std::memset(work.du, 0, sizeof work.du);
@@ -599,12 +627,13 @@ template <int INPUTS, int OUTPUTS> struct Second {
       const float *z = kept, *p = kept + batch * MAP;
       double total[O] = {}, along[O] = {};  // sums of g and of g z, a few images at a time
       for (long n = 0; n < batch; n += CHUNK) {
-        const long begin = n * POOLED, end = std::min<long>(n + CHUNK, batch) * POOLED;
+        const int count = std::min<long>(CHUNK, batch - n);
+        read(y + n * step, gy + n * step, work.pooled, step, count);
         for (int o = 0; o < O; o += WO) {
           F sum = {}, weighted = {};
-          for (long i = begin + o; i < end; i += O) {
-            const F g = load<F>(y + i) > F{} ? load<F>(gy + i) : F{};
-            sum += g, weighted += g * load<F>(p + i);
+          for (int i = o; i < count * POOLED; i += O) {
+            const F g = load<F>(work.pooled + i);
+            sum += g, weighted += g * load<F>(p + n * POOLED + i);
           }
           for (int l = 0; l < WO; l++) total[o + l] += sum[l], along[o + l] += weighted[l];
         }
@@ -619,8 +648,11 @@ template <int INPUTS, int OUTPUTS> struct Second {
       for (long n = 0; n < batch; n += CHUNK) {
         const int count = std::min<long>(CHUNK, batch - n);
         inputs(work, x + n * IMAGE, count);
-        output_gradients(work, z + n * MAP, p + n * POOLED, y + n * POOLED, gy + n * POOLED, count);
-        multiply_filters(work, [&](int part) INLINED { prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part); });
+        read(y + n * step, gy + n * step, work.pooled, step, count);
+        output_gradients(work, z + n * MAP, p + n * POOLED, count);
+        multiply_filters(work, [&](int part) INLINED {
+          prefetch<READ>(x + (n + CHUNK) * IMAGE, CHUNK * IMAGE, part);
+        });
         if (dx) {
           multiply_inputs(work, [&](int part) INLINED {
             prefetch<READ>(z + (n + CHUNK) * MAP, CHUNK * MAP, part);
@@ -629,10 +661,9 @@ template <int INPUTS, int OUTPUTS> struct Second {
           input_gradients(work, dx + n * IMAGE, count);
         }
       }
-      x += batch * IMAGE, y += batch * POOLED, gy += batch * POOLED, mean += O, var += O, kept += saved(batch);
+      x += batch * IMAGE, y += POOLED, gy += POOLED, mean += O, var += O, kept += saved(batch);
       if (dx) dx += batch * IMAGE;
     }
-    using L = Floats<WIDEST>;
     for (int at = 0; at < C * O; at += WIDEST) {
       L u[4][4], g[3][3];
       for (int k = 0; k < 16; k++) u[k / 4][k % 4] = load<L>(work.du[k] + at);
@@ -646,13 +677,13 @@ template <int INPUTS, int OUTPUTS> struct Second {
   }
 
   // dM = A dz A^T, with dz = scale g (at the first greatest of the window) + slope z + offset.
-  static void output_gradients(Work& work, const float* z, const float* p, const float* y, const float* gy, int count) {
+  static void output_gradients(Work& work, const float* z, const float* p, int count) {
     for (int o = 0; o < O; o += WO) {
       const F scale = load<F>(work.scale + o), slope = load<F>(work.slope + o), offset = load<F>(work.offset + o);
       for (int tile = 0; tile < 4 * count; tile++) {
         const int at = tile * O + o;
         const F greatest = load<F>(p + at);
-        F g = load<F>(y + at) > F{} ? load<F>(gy + at) * scale : F{};
+        F g = load<F>(work.pooled + at) * scale;
         F dz[2][2];
         for (int e = 0; e < 4; e++) {
           const F here = load<F>(z + (tile * 4 + e) * O + o);
@@ -723,13 +754,13 @@ using Blocks = Table<First<8>, First<16>, First<32>, Second<8, 16>, Second<16, 3
 extern "C" {
 
 // How many floats `forward` keeps for `backward`, per trial; 0 where the shape is not compiled.
-long fused_saved(int channels, int outputs, int size, long digits, long batch) {
+long fused_saved(int channels, int outputs, int size, long batch, long digits) {
   long count = 0;
   Blocks::find(channels, outputs, size, [&](auto block) { count = digits * block.saved(batch); });
   return count;
 }
 
-int fused_forward(int channels, int outputs, int size, long trials, long digits, long batch, const float* x,
+int fused_forward(int channels, int outputs, int size, long trials, long batch, long digits, const float* x,
                   const float* w, const float* gamma, const float* beta, double eps, float* y, float* mean, float* var,
                   float* saved) {
   return Blocks::find(channels, outputs, size, [&](auto block) {
@@ -737,14 +768,14 @@ int fused_forward(int channels, int outputs, int size, long trials, long digits,
     auto work = std::make_unique<typename B::Work>();
     const long images = digits * batch, kept = digits * B::saved(batch);
     for (long t = 0; t < trials; t++)
-      B::forward(*work, digits, batch, x + t * images * B::IMAGE, w + t * B::O * B::CHANNELS * 9, gamma + t * B::O,
+      B::forward(*work, batch, digits, x + t * images * B::IMAGE, w + t * B::O * B::CHANNELS * 9, gamma + t * B::O,
                  beta + t * B::O, eps, y + t * images * B::POOLED, mean + t * digits * B::O, var + t * digits * B::O,
                  saved + t * kept);
   });
 }
 
 // dx may be null: then it is not computed. The first block never computes it.
-int fused_backward(int channels, int outputs, int size, long trials, long digits, long batch, const float* gy,
+int fused_backward(int channels, int outputs, int size, long trials, long batch, long digits, const float* gy,
                    const float* x, const float* w, const float* gamma, const float* mean, const float* var, double eps,
                    const float* y, const float* saved, float* dx, float* dw, float* dgamma, float* dbeta) {
   return Blocks::find(channels, outputs, size, [&](auto block) {
@@ -752,7 +783,7 @@ int fused_backward(int channels, int outputs, int size, long trials, long digits
     auto work = std::make_unique<typename B::Work>();
     const long images = digits * batch, kept = digits * B::saved(batch), filter = B::O * B::CHANNELS * 9;
     for (long t = 0; t < trials; t++)
-      B::backward(*work, digits, batch, gy + t * images * B::POOLED, x + t * images * B::IMAGE, w + t * filter,
+      B::backward(*work, batch, digits, gy + t * images * B::POOLED, x + t * images * B::IMAGE, w + t * filter,
                   gamma + t * B::O, mean + t * digits * B::O, var + t * digits * B::O, eps, y + t * images * B::POOLED,
                   saved + t * kept, dx ? dx + t * images * B::IMAGE : nullptr, dw + t * filter, dgamma + t * B::O,
                   dbeta + t * B::O);
@@ -760,18 +791,19 @@ int fused_backward(int channels, int outputs, int size, long trials, long digits
 }
 
 // With running statistics instead of those of a batch: z scale + shift.
-int fused_test(int channels, int outputs, int size, long trials, long images, const float* x, const float* w,
-               const float* gamma, const float* beta, const float* mean, const float* var, double eps, float* y) {
+int fused_test(int channels, int outputs, int size, long trials, long batch, long digits, const float* x,
+               const float* w, const float* gamma, const float* beta, const float* mean, const float* var, double eps, float* y) {
   return Blocks::find(channels, outputs, size, [&](auto block) {
     using B = decltype(block);
     auto work = std::make_unique<typename B::Work>();
+    const long images = digits * batch;
     for (long t = 0; t < trials; t++) {
       for (long o = 0; o < B::O; o++) {
         const long at = t * B::O + o;
         const double scale = gamma[at] / std::sqrt(var[at] + eps);
         work->scale[o] = scale, work->shift[o] = beta[at] - mean[at] * scale;
       }
-      B::test(*work, images, x + t * images * B::IMAGE, w + t * B::O * B::CHANNELS * 9, work->scale, work->shift,
+      B::test(*work, batch, digits, x + t * images * B::IMAGE, w + t * B::O * B::CHANNELS * 9, work->scale, work->shift,
               y + t * images * B::POOLED);
     }
   });

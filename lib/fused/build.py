@@ -24,7 +24,7 @@ SIGNATURES = {  # as in block.cpp
     "fused_saved": (c_long, [*SHAPE, *SIZES[:2]]),
     "fused_forward": (c_int, [*SHAPE, *SIZES, *[POINTER] * 4, c_double, *[POINTER] * 4]),
     "fused_backward": (c_int, [*SHAPE, *SIZES, *[POINTER] * 6, c_double, *[POINTER] * 6]),
-    "fused_test": (c_int, [*SHAPE, *SIZES[:2], *[POINTER] * 6, c_double, POINTER]),
+    "fused_test": (c_int, [*SHAPE, *SIZES, *[POINTER] * 6, c_double, POINTER]),
 }
 
 
@@ -82,14 +82,21 @@ def key(command: list[str]) -> str:
     return hashlib.sha256(b"\0\0".join(parts)).hexdigest()[:16]
 
 
+@cache
 def processor() -> str:
-    """Describe the CPU, its model and its instruction sets: a library for another CPU must not be loaded."""
+    """Describe the CPU: a library for another one must not be loaded, and results of another one differ in rounding.
+
+    Virtual machines give many processors one name, so it goes with their numbers and a hash of what they can do.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU part")
-    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+        pairs = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
+        said = {name.strip().lower(): value.strip() for name, value in reversed(pairs)}  # of the first core
+        features = hashlib.sha256((said.get("flags") or said["features"]).encode()).hexdigest()[:8]  # x86, else ARM
+    except (OSError, LookupError):
+        return platform.processor() or platform.machine()
+    numbers = [name for name in ("cpu family", "model", "cpu implementer", "cpu part") if name in said]
+    known = [f"{name.removeprefix('cpu ')} {said[name]}" for name in numbers]
+    return ", ".join([said.get("model name", platform.machine()), *known, f"features {features}"])
 
 
 def build(command: list[str], path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from lib import data, fused
 from lib.architectures import ARCHITECTURES, IMAGE, Shape, build, convolutionize, draw_weights, find
 from lib.experiment import Experiment
-from lib.layers import Conv2d, ConvBlock, Flatten, Linear, choose_implementation
+from lib.layers import Conv2d, ConvBlock, Flatten, Linear, Product, choose_implementation
 from lib.teacher import Teacher
 
 compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
@@ -406,6 +406,16 @@ def test_the_gradients_of_a_block_are_those_of_torch_nn():
             (block.weight, block.gamma, block.beta), (module[0].weight, module[1].weight, module[1].bias), strict=True
         ):
             torch.testing.assert_close(ours.grad[trial], theirs.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("outputs", [2, 20])  # few are computed as rows
+@pytest.mark.parametrize("data", [True, False], ids=["of data", "of features"])
+def test_the_gradients_of_a_product_are_its_derivatives(outputs, data):
+    random = torch.Generator().manual_seed(0)
+    shapes = (3, 4, 5), (3, outputs, 5), (3, outputs)
+    x, weight, bias = (torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes)
+    inputs = x.requires_grad_(not data), weight.requires_grad_(), bias.requires_grad_()
+    assert torch.autograd.gradcheck(Product.apply, inputs)
 
 
 def test_linear_and_convolution_equal_torch_nn_for_each_trial():

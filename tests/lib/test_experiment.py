@@ -263,8 +263,8 @@ def test_equal_experiments_have_the_same_key(one, same):
     ("parameters", "name"),
     [
         ({}, "WSN"),
-        ({"architecture": "CAUX", "fully_convolutional": True}, "CAUX, fully convolutional"),
-        ({"one_hot_encoding": False, "fully_convolutional": True}, "WSN, fully convolutional, without one-hot"),
+        ({"architecture": "CAUX", "fully_convolutional": True}, "fully convolutional CAUX"),
+        ({"one_hot_encoding": False, "fully_convolutional": True}, "fully convolutional WSN without one-hot labels"),
         ({"architecture": "lib.architectures:SAUX"}, "SAUX"),
     ],
 )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,28 +24,29 @@ def draw(shape, trials, digits, batch, kind="noise", seed=0):
     """Inputs of the block: x (`noise`, or mostly equal `background`), weights, gamma of both signs, beta."""
     channels, outputs, size = shape
     random = torch.Generator().manual_seed(seed)
-    x = torch.randn(trials, digits, batch, size, size, channels, generator=random)
+    x = torch.randn(trials, batch, digits, channels, size, size, generator=random)
     if kind == "background":  # a few bright pixels on one shade: most windows of the pooling have ties
-        lit = torch.rand(trials, digits, batch, size, size, channels, generator=random) < 0.5 / channels
+        lit = torch.rand(x.shape, generator=random) < 0.5 / channels
         x = torch.where(lit, x.abs() + 0.1, torch.tensor(-0.42 if channels == 1 else 0.0))
     weight = (torch.rand(trials, outputs, channels, 3, 3, generator=random) * 2 - 1) / (9 * channels) ** 0.5
     gamma = torch.randn(trials, outputs, generator=random)
     beta = torch.randn(trials, outputs, generator=random) / 2
-    return x, weight, gamma, beta
+    return fused.arranged(x), weight, gamma, beta
 
 
 def reference(x, weight, gamma, beta, statistics=None):
     """The definition, digit by digit of each trial, in the precision of its inputs: y, mean, variance."""
     ys, means, variances = [], [], []
     for t in range(len(x)):
-        for images in x[t]:
-            z = F.conv2d(images.permute(0, 3, 1, 2), weight[t])
+        for images in x[t].unbind(1):
+            z = F.conv2d(images, weight[t])
             means.append(z.mean((0, 2, 3)))
             variances.append(z.var((0, 2, 3), correction=0))
             mean, var = (None, None) if statistics is None else (statistics[0][t], statistics[1][t])
             normal = F.batch_norm(z, mean, var, gamma[t], beta[t], training=statistics is None, eps=EPS)
-            ys.append(F.relu(F.max_pool2d(normal, 2)).permute(0, 2, 3, 1))
-    return tuple(torch.stack(each).unflatten(0, x.shape[:2]) for each in (ys, means, variances))
+            ys.append(F.relu(F.max_pool2d(normal, 2)))
+    y, mean, variance = (torch.stack(each).unflatten(0, (len(x), -1)) for each in (ys, means, variances))
+    return y.transpose(1, 2), mean, variance
 
 
 def gradients(block, inputs, direction):
@@ -56,7 +58,7 @@ def gradients(block, inputs, direction):
 def prepare(inputs, dtype=torch.float32):
     """Leaves in `dtype` that require gradients, except images of one channel, which are data."""
     x, *others = (tensor.detach().to(dtype) for tensor in inputs)
-    return [x.requires_grad_(x.shape[-1] > 1), *(tensor.requires_grad_() for tensor in others)]
+    return [x.requires_grad_(x.shape[3] > 1), *(tensor.requires_grad_() for tensor in others)]
 
 
 def ours(*inputs):
@@ -78,18 +80,18 @@ def without_near_ties(shape, trials, digits, batch, kind="noise"):
     for seed in range(100):
         inputs = draw(shape, trials, digits, batch, kind, seed)
         x, weight, gamma, _ = (tensor.double() for tensor in inputs)
-        z = torch.stack([F.conv2d(a.flatten(0, 1).permute(0, 3, 1, 2), w) for a, w in zip(x, weight, strict=True)])
+        z = torch.stack([F.conv2d(a.flatten(0, 1), w) for a, w in zip(x, weight, strict=True)])
         z = (z * gamma.sign()[:, None, :, None, None]).unfold(3, 2, 2).unfold(4, 2, 2).flatten(-2)
         gap = z.amax(-1, keepdim=True) - z
         close = (gap > 1e-12) & (gap < 2e-6 * z.abs().max())
         if not close.any():
             return inputs
         # Images with a near tie are replaced by the first image without one (and if there is none, draw again).
-        bad = close.flatten(2).any(2).unflatten(1, (digits, batch))
+        bad = close.flatten(2).any(2).unflatten(1, (batch, digits)).transpose(1, 2)
         if all((~row).any() for row in bad.flatten(0, 1)):
             for t in range(trials):
                 for d in range(digits):
-                    inputs[0][t, d, bad[t, d]] = inputs[0][t, d, (~bad[t, d]).nonzero()[0, 0]].clone()
+                    inputs[0][t, bad[t, d], d] = inputs[0][t, (~bad[t, d]).nonzero()[0, 0], d].clone()
             return inputs
     raise AssertionError("no inputs without near ties")
 
@@ -112,7 +114,6 @@ def test_block_and_its_gradients_are_those_of_pytorch(shape, digits, batch, kind
         gradients(ours, prepare(inputs), direction), gradients(reference, exact, direction.double()), strict=True
     )
     for ours_, theirs in pairs:
-        assert ours_.is_contiguous()
         assert_close(ours_, theirs, 3e-5)
 
 
@@ -154,9 +155,9 @@ def test_a_channel_with_gamma_zero(shape):
 def test_the_first_of_equals_gets_the_gradient(shape):
     _, outputs, size = shape
     inputs = draw(shape, 1, 1, 2)
-    inputs[0][:, :, 0] = 0.5  # one image of a single shade: every window is a tie of four
-    direction = torch.ones(1, 1, 2, (size - 2) // 2, (size - 2) // 2, outputs)
-    direction[:, :, 1] = 0
+    inputs[0][:, 0] = 0.5  # one image of a single shade: every window is a tie of four
+    direction = torch.ones(1, 2, 1, outputs, (size - 2) // 2, (size - 2) // 2)
+    direction[:, 1] = 0
     actual = gradients(ours, prepare(inputs), direction)
     expected = gradients(reference, prepare(inputs, torch.float64), direction.double())
     for ours_, theirs in zip(actual, expected, strict=True):
@@ -203,7 +204,7 @@ def test_nothing_is_read_or_written_outside_the_tensors(shape):
     walled = []
     for tensor in inputs:
         memory = torch.full((tensor.numel() + 2 * guard,), float("nan"))
-        inner = memory[guard:-guard].view(tensor.shape)
+        inner = memory[guard:-guard].as_strided(tensor.shape, tensor.stride(), guard)
         inner.copy_(tensor.detach())
         walled.append(inner)
     assert torch.equal(ours(*walled)[0], expected)
@@ -213,17 +214,30 @@ def test_nothing_is_read_or_written_outside_the_tensors(shape):
 def test_not_a_number_stays_visible():
     for shape in SHAPES:
         x, *others = draw(shape, 1, 1, 3)
-        x[0, 0, 1, 3, 3] = float("nan")
+        x[0, 1, 0, :, 3, 3] = float("nan")
         assert all(result.isnan().all() for result in ours(x, *others))
 
 
 @compiled
-def test_a_gradient_that_is_not_contiguous():
-    inputs = draw(SHAPES[1], 2, 2, 3)
-    weights = torch.randn(2, 2, 3, 32, 2, 2)
-    strided = gradients(ours, prepare(inputs), weights.permute(0, 1, 2, 4, 5, 3))
-    plain = gradients(ours, prepare(inputs), weights.permute(0, 1, 2, 4, 5, 3).contiguous())
-    assert all(torch.equal(a, b) for a, b in zip(strided, plain, strict=True))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gradient_in_any_order_in_memory(shape):
+    inputs = draw(shape, 2, 2, 3)
+    direction = torch.randn_like(ours(*inputs)[0])
+    results = [
+        gradients(ours, prepare(inputs), direction.permute(order).contiguous().permute(tuple(np.argsort(order))))
+        for order in ((0, 1, 2, 3, 4, 5), (0, 2, 1, 4, 5, 3), (5, 4, 3, 2, 1, 0))
+    ]
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@compiled
+def test_nothing_is_copied_between_the_images_and_the_heads():
+    images, *first = draw(SHAPES[0], 2, 2, 3)
+    _, *second = draw(SHAPES[1], 2, 2, 3)
+    maps = ours(images, *first)[0]
+    assert fused.arranged(images).data_ptr() == images.data_ptr()
+    assert fused.arranged(maps).data_ptr() == maps.data_ptr()
+    assert ours(maps, *second)[0].is_contiguous()
 
 
 @compiled
@@ -232,11 +246,12 @@ def test_what_does_not_fit_is_refused_in_words():
     for error, words, arguments in [
         (TypeError, "x is torch.float64", (x.double(), weight, gamma, beta)),
         (ValueError, "gamma.*not contiguous", (x, weight, gamma.t().contiguous().t(), beta)),
+        (ValueError, "x.*not contiguous.*arranged", (x.contiguous(), weight, gamma, beta)),
         (ValueError, "x has shape", (x[0], weight, gamma, beta)),
         (ValueError, "weight has shape", (x, weight[:1], gamma, beta)),
         (ValueError, "beta has shape", (x, weight, gamma, beta[:, :3].contiguous())),
         (ValueError, "compiled:", (x, weight[:, :31].contiguous(), gamma, beta)),
-        (ValueError, "without any image", (x[:, :, :0].contiguous(), weight, gamma, beta)),
+        (ValueError, "without any image", (fused.arranged(x[:, :0]), weight, gamma, beta)),
     ]:
         with pytest.raises(error, match=words):
             ours(*arguments)

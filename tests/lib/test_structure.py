@@ -17,6 +17,7 @@ ORDER = (
     "data",
     "layers",
     "architectures",
+    "optimizer",
     "teacher",
     "experiment",
     "training",

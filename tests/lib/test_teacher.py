@@ -56,7 +56,7 @@ def one_trial(pairs, trial=0):
 
 def plain_module(outputs):
     torch.manual_seed(0)
-    hidden = nn.Linear(2 * 14 * 14, 8)
+    hidden = nn.Linear(2 * 14 * 14, 8, bias=False)  # its gradient would be rounding, which Adam makes a step of
     return nn.Sequential(nn.Flatten(), hidden, nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs)).double()
 
 
@@ -87,6 +87,7 @@ def test_a_plain_module_learns_as_in_a_loop_written_by_hand(outputs, settings):
             return answer, nn.CrossEntropyLoss()(answer, target)
         return answer, nn.MSELoss()(answer[:, 0], target.double())
 
+    close = 1e-9 if settings["optimizer"] == "adam" else 1e-12  # Adam makes steps even of gradients near rounding
     order = np.random.default_rng(9)
     for epoch in range(3):
         by_hand.train()
@@ -101,11 +102,11 @@ def test_a_plain_module_learns_as_in_a_loop_written_by_hand(outputs, settings):
         with torch.no_grad():
             answer, loss = loss_of(test.images, test.target)
         decision = answer.argmax(1) if outputs == 2 else (answer[:, 0] >= 0.5).long()
-        assert history.train_loss[epoch].item() == pytest.approx(total / 25, abs=1e-12)
-        assert history.test_loss[epoch].item() == pytest.approx(loss.item(), abs=1e-12)
-        assert history.test_correct[epoch].item() == (decision == test.target).sum()
+        assert history.epochs[epoch]["train_loss"].item() == pytest.approx(total / 25, abs=close)
+        assert history.epochs[epoch]["test_loss"].item() == pytest.approx(loss.item(), abs=close)
+        assert history.epochs[epoch]["test_correct"].item() == (decision == test.target).sum()
     for (name, one), two in zip(module.state_dict().items(), by_hand.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(one, two, rtol=0, atol=10 * close, msg=lambda text, name=name: f"{name}: {text}")
     assert history.array("auxiliary_train_loss") is None and history.last.auxiliary_total is None
 
 
@@ -116,7 +117,7 @@ def test_zero_epochs_change_nothing(architecture, one_hot):
     history = Teacher(*sets()).train(network, epochs=0)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert history.train_loss == [] and history.last is None
+    assert history.epochs == [] and history.last is None
 
 
 @every
@@ -277,8 +278,9 @@ def test_the_last_score_is_that_of_the_last_epoch():
     history = held.train(network, epochs=4, batch_size=5, optimizer="adam", learning_rate=0.01)
     score = held.test(network)
     assert torch.equal(history.last.correct, score.correct)
-    assert torch.equal(history.test_correct[-1], score.correct.sum(1))
-    assert len({tuple(counts.tolist()) for counts in history.test_correct}) > 1, "the same in all epochs: vacuous"
+    assert torch.equal(history.epochs[-1]["test_correct"], score.correct.sum(1))
+    counts = {tuple(epoch["test_correct"].tolist()) for epoch in history.epochs}
+    assert len(counts) > 1, "the same in all epochs: vacuous"
     for name in ("train_loss", "test_loss", "test_correct", "auxiliary_train_loss", "auxiliary_test_correct"):
         assert history.array(name).shape == (2, 4)
 

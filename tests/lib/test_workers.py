@@ -166,7 +166,7 @@ def test_the_time_is_estimated_first_even_where_training_would_diverge(tmp_path,
     wild = tiny(one_hot_encoding=False, sigmoid=False, learning_rate=1000.0, epochs=5)
     with pytest.raises(StudyError, match="smaller learning_rate"):
         run_analysis(wild, 2, results=tmp_path)
-    assert "training 2 trials (WSN, without one-hot): about " in capsys.readouterr().err
+    assert "training 2 trials (WSN without one-hot labels): about " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ def test_equal_forms_are_identical_and_one_wrong_answer_shows():
     assert [row[0] for row in checks] == [c["number"] for c in study.FIGURE_9]
     assert {row[2:] for row in checks} == {("0.00 points", "identical in every trial and epoch")}
     results = whole_study(trials=4)
-    changed = next(r for r in results if r.name == "WSN, fully convolutional")
+    changed = next(r for r in results if r.name == "fully convolutional WSN")
     changed.records[0]["test_correct"][2][1] += 1
     assert claims.numerical_checks(results)[1] == (
         "9b",

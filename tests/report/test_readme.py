@@ -85,7 +85,7 @@ def test_the_csv_has_a_row_per_experiment_and_trial(project):
         "trial": "1",
         "accuracy": "80",
     }
-    assert rows[-1]["experiment"] == "SN, without one-hot"
+    assert rows[-1]["experiment"] == "SN without one-hot labels"
 
 
 def test_check_passes_after_writing_and_names_what_was_changed(project):

@@ -44,6 +44,6 @@ def test_the_other_forms_are_told_where_there_are_some():
     assert told.endswith("The fully convolutional forms give the same curves.")
     assert words.forms(results[:8]) == ""
     results = whole_study(trials=4)
-    convolutional = next(r for r in results if r.name == "WSN, fully convolutional")
+    convolutional = next(r for r in results if r.name == "fully convolutional WSN")
     convolutional.records[0]["test_correct"][2][1] += 1
     assert words.forms(results).endswith("differ from the mixed ones by up to 0.1 points.")
