@@ -12,7 +12,7 @@ import torch
 from lib import Experiment, data, fused
 from lib.architectures import ARCHITECTURES
 from lib.data import Pairs
-from report import benchmark, build
+from report import benchmark, build, speed
 from tests import textbook
 
 compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
@@ -118,7 +118,7 @@ def test_the_quick_run_measures_everything(measured):
     for name in ("cpu", "cores", "python", "torch", "numpy", "commit", "dirty", "date", "load_before"):
         assert name in stored["about"] and name in stored["long_check"]["about"], name
     methods = {(row["method"], row["stack"]) for row in stored["rows"] if row["experiment"] == "WSN"}
-    assert {name for name, _ in methods} == set(benchmark.METHODS)
+    assert {name for name, _ in methods} == set(speed.METHODS)
     assert {stack for name, stack in methods if name == "vmap"} == set(benchmark.QUICK.vmap_stacks)
     experiments = {e.name for e in benchmark.QUICK.experiments}
     assert len(experiments) == 16
