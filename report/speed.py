@@ -93,7 +93,7 @@ def experiments_table(measured: Mapping) -> list[tuple[str, ...]]:
                 name,
                 f"{textbook['total_ms']['median']:.1f}",
                 f"{fused['total_ms']['median']:.1f}",
-                span(fused["speedup"], 2),
+                span(fused["speedup"]),
                 f"{fused['relative_to_wsn']['median']:.2f}",
                 f"{fused['times_floor']['median']:.2f}",
             )
@@ -151,15 +151,17 @@ def long_check_words(measured: Mapping) -> str:
         return "The long comparison of what both implementations learn is not part of this measurement."
     difference, equivalence = check["difference"], check["equivalence"]
     verdict = "equivalent" if equivalence["equivalent"] else "not shown to be equivalent"
+    zero = "contains 0" if difference["low"] <= 0 <= difference["high"] else "does not contain 0"
     return (
         "Rounding differs between the two implementations, and training amplifies it; what they learn should not "
         f"differ. {check['trials']} trials of {escape(check['experiment'])} over {check['epochs']} epochs "
         f"({check['optimizer']}) end at {check['mean_torch']:.2f} % by PyTorch's operations and at "
         f"{check['mean_fused']:.2f} % by the compiled block: trial by trial "
         f"{signed(difference['mean'], 3)} points (95 % interval {signed(difference['low'], 3)} to "
-        f"{signed(difference['high'], 3)}). By two one-sided t tests with a margin of {equivalence['margin']:g} points "
-        f"they are {verdict} (p = {equivalence['p']:.2g}, power {equivalence['power']:.2f}; trained on "
-        f"{check['about']['date'][:10]} on {escape(check['about']['cpu'])}, lib {check['about']['commit'][:10]})."
+        f"{signed(difference['high'], 3)}, which {zero}). By two one-sided t tests with a margin of "
+        f"{equivalence['margin']:g} points they are {verdict} (p = {equivalence['p']:.2g}, power "
+        f"{equivalence['power']:.2f}; trained on {check['about']['date'][:10]} on {escape(check['about']['cpu'])}, lib "
+        f"{check['about']['commit'][:10]})."
     )
 
 
