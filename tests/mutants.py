@@ -207,7 +207,7 @@ MUTANTS = [
     *of(
         "lib/optimizer.py",
         ("momentum ignored", "momentum=self.momentum", "momentum=0.0"),
-        ("Adam's moments swapped", "*moments, [], steps", "*moments[::-1], [], steps"),
+        ("Adam forgets faster", "beta2=0.999", "beta2=0.99"),
         ("a gradient is used twice", "            parameter.grad = None\n", "            pass\n"),
     ),
     *of(
