@@ -15,7 +15,7 @@ from pathlib import Path
 from lib import store
 from lib.architectures import ARCHITECTURES, Shape, find
 from lib.data import DATASETS, EMBEDDED_TRAIN
-from lib.optimizer import OPTIMIZERS
+from lib.teacher import OPTIMIZERS
 
 # Raised by hand whenever the numbers that lib computes change: results of an older protocol are then no longer found.
 PROTOCOL = 1

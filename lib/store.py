@@ -5,15 +5,14 @@ is trusted only after its checksum, its schema, its name and its numbers have be
 torch.
 """
 
-import csv
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from lib import files
 
 SCHEMA = 1  # of the file; raised when its fields change
 COUNTS = ("test_correct", "auxiliary_test_correct")  # [trials][epochs]
@@ -79,24 +78,8 @@ def write(root: Path, record: Mapping[str, object]) -> Path:
     check(record, path)
     if path.exists():
         return keep(path, record)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(serialise(record))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would keep colleagues from reading a shared store
-        try:
-            os.link(temporary, path)  # a rename would replace what another writer may have stored meanwhile
-        except FileExistsError:
-            return keep(path, record)
-        except OSError:  # a file system without hard links
-            Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    sync_folder(path.parent)
-    sync_folder(path.parent.parent)
+    if not files.write(path, serialise(record), replace=False):  # another writer was faster
+        return keep(path, record)
     return path
 
 
@@ -106,16 +89,6 @@ def keep(path: Path, record: Mapping[str, object]) -> Path:
     if any(stored[name] != record[name] for name in FIELDS - {"provenance"}):
         raise ConflictError(f"{path} holds other results for the same experiment and trials: it was left as it is")
     return path
-
-
-def sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut, where the system can (Windows cannot)."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(path, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read(path: Path) -> dict:
@@ -200,11 +173,3 @@ def unique(pairs: list[tuple[str, object]]) -> dict:
 def no_constant(name: str) -> float:
     """Refuse NaN and Infinity, which are no JSON."""
     raise ValueError(f"it contains {name}")
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Write a table (for people: the store itself is the JSON files), atomically."""
-    temporary = Path(f"{path}.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    return temporary.replace(path)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from lib.architectures import Network, Outputs
 from lib.data import Pairs
-from lib.optimizer import Optimizer
 
+OPTIMIZERS = ("sgd", "adam")
 TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
 
 
@@ -104,7 +104,7 @@ class Teacher:
         Raises DivergedError as soon as a trial's loss is not finite.
         """
         model = model if isinstance(model, Network) else Plain(model)
-        stepper = Optimizer(model.parameters(), optimizer, learning_rate, momentum)
+        stepper = make_optimizer(model, optimizer, learning_rate, momentum)
         history = History()
         for _ in range(epochs):
             model.train()
@@ -169,6 +169,18 @@ class Teacher:
                     f"the loss of trial {trial} of this stack is {losses[trial]:g} in epoch {len(history.epochs)}: "
                     "try a smaller learning_rate"
                 )
+
+
+def make_optimizer(model: nn.Module, name: str, learning_rate: float, momentum: float = 0.0) -> torch.optim.Optimizer:
+    """Return SGD (`momentum` is its own) or Adam with PyTorch's defaults: each number moves by itself.
+
+    So on a stack it is one optimizer per trial. Raises ValueError for another name.
+    """
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum, fused=True)
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(map(repr, OPTIMIZERS))}")
 
 
 def batch_losses(model: nn.Module, outputs: Outputs, batch: Pairs) -> Losses:

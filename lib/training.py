@@ -5,7 +5,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,23 +143,3 @@ def code_version() -> dict[str, object]:
         return {"commit": git("log", "-1", "--format=%H"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": True}
-
-
-def seconds_per_trial_epoch(experiment: Experiment, implementation: str = "", device: str = "cpu") -> float:
-    """Measure, in a second, about how long one epoch of one trial takes in a full stack on this machine."""
-    pairs = 2 * min(experiment.batch_size, 100)
-    small = replace(
-        experiment,
-        dataset="digits",
-        train_pairs=pairs,
-        test_pairs=pairs,
-        batch_size=min(experiment.batch_size, 100),
-        epochs=1,
-        learning_rate=1e-12,  # time is the same, and nothing can diverge
-    )
-    seconds = float("inf")
-    for _ in range(2):  # the first time compiles and fills caches
-        start = time.perf_counter()
-        train(small, range(BLOCK), implementation=implementation, device=device)
-        seconds = min(seconds, time.perf_counter() - start)
-    return seconds / BLOCK * (experiment.train_pairs + experiment.test_pairs) / (2 * pairs)

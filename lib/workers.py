@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lib import data, store
 from lib.experiment import Experiment
-from lib.training import seconds_per_trial_epoch, train
+from lib.training import train
 
 Task = tuple[Experiment, range]
 GIVE_UP = 3  # rounds in which processes died and no block was finished
@@ -46,9 +46,9 @@ def train_all(
     job = functools.partial(train_block, results=results, **options)
     workers = min(workers or cores(), len(tasks))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so the estimate measures what a worker does
+    torch.set_num_threads(1)  # as set_up_process does
     try:
-        with progress_bar(tasks, workers, progress, **options) as bar:
+        with progress_bar(tasks, workers, progress) as bar:
             if executor is not None:
                 failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
             elif len(tasks) == 1:
@@ -155,15 +155,13 @@ def set_up_process() -> None:
         libc.malloc_trim(0)  # but what the block before has left in pieces goes back
 
 
-def progress_bar(tasks: list[Task], workers: int, show: bool, **options: str) -> tqdm:
-    """Say how long the training will take about, and return a bar over trial-epochs with the time left."""
+def progress_bar(tasks: list[Task], workers: int, show: bool) -> tqdm:
+    """Say what is to be trained, and return a bar over trial-epochs, which knows the time left after an epoch."""
     total = sum(map(size, tasks))
     if show:
-        seconds = {e: seconds_per_trial_epoch(e, **options) for e in {e for e, _ in tasks}}
-        estimate = sum(seconds[task[0]] * size(task) for task in tasks) / workers
         names = ", ".join(dict.fromkeys(e.name for e, _ in tasks))
         trials = sum(len(trials) for _, trials in tasks)
-        print(f"training {trials} trials ({names}): about {duration(estimate)}, {workers} at a time", file=sys.stderr)
+        print(f"training {trials} trials ({names}), {workers} at a time", file=sys.stderr)
     return tqdm(total=total, unit="trial-epoch", smoothing=0.05, mininterval=1, disable=not show, file=sys.stderr)
 
 

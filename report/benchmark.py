@@ -29,12 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from lib import Experiment, Teacher, data, run_study
+from lib import Experiment, Teacher, data, files, run_study
 from lib.architectures import ARCHITECTURES
 from lib.data import Pairs
 from lib.fused.build import processor
 from lib.layers import ConvBlock, choose_implementation
-from lib.store import sync_folder
 from lib.teacher import TEST_BATCH, Score
 from lib.training import BLOCK, ROOT, code_version, make_network
 from lib.workers import cores, duration, set_up_process
@@ -524,14 +523,7 @@ def write(file: Path, changes: Mapping[str, object]) -> None:
     """Put `changes` into the file's JSON object and leave its other keys; the file is replaced as a whole."""
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     text = json.dumps({**before, "schema": SCHEMA, "units": UNITS, **changes}, indent=1, allow_nan=False) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    with temporary.open("w", encoding="utf-8") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.replace(file)
-    sync_folder(file.parent)
+    files.write(file, text)
 
 
 def read(file: str | Path = FILE) -> dict:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -21,9 +21,8 @@ import papermill
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from lib import Experiment, data, run_study
+from lib import Experiment, data, files, run_study
 from lib.analysis import PUBLISHED, load
-from lib.experiment import unknown
 from lib.training import ROOT
 from lib.workers import cores
 from report import study
@@ -54,21 +53,12 @@ def contents(experiments: Sequence[Experiment], quick: bool = False) -> list[Ste
     return steps
 
 
-def check_parameters(notebook: Path, parameters: Iterable[str]) -> None:
-    """Refuse a parameter that the notebook does not declare, which papermill only warns of. Raises TypeError."""
-    known = papermill.inspect_notebook(notebook)
-    for name in parameters:
-        if name not in known:
-            raise TypeError(f"{notebook.name}: {unknown(name, known)}")
-
-
 def run(name: str, parameters: dict[str, object], target: Path) -> Path:
     """Run one notebook and return `target`, which appears only when every cell was run, the last one too.
 
     Raises papermill's error of a failed cell (the notebook with its traceback stays beside `target`), and ValueError
     when the kernel died on the way.
     """
-    check_parameters(NOTEBOOKS / f"{name}.ipynb", parameters)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a warning of the debugger in every notebook
     unfinished = target.with_suffix(".unfinished.ipynb")
@@ -118,16 +108,15 @@ def sources() -> str:
 
 def write_figures(nb: NotebookNode, folder: Path) -> None:
     """Write every figure as an SVG of its own, and a list that says which file is which figure."""
-    folder.mkdir(parents=True, exist_ok=True)
     lines = ["# Figures\n"]
     for cell in nb.cells:
         for output in cell.get("outputs", ()):
             report = output.get("metadata", {}).get("report", {})
             if "image/svg+xml" in output.get("data", {}):
                 file = folder / f"{report['id']}.svg"
-                file.write_text(output["data"]["image/svg+xml"], encoding="utf-8")
+                files.write(file, output["data"]["image/svg+xml"])
                 lines.append(f"- [{file.name}]({file.name}): {report['caption']}")
-    (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    files.write(folder / "README.md", "\n".join(lines) + "\n")
 
 
 def build(output: Path, quick: bool = False) -> None:

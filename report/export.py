@@ -34,6 +34,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from traitlets import Bool, Unicode, default
 
+from lib import files
 from report.display import LABEL
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -118,7 +119,7 @@ def write_html(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: 
     Raises ValueError for an unresolved or repeated label, a citation that `bibliography` lacks and a faulty formula.
     """
     page, _ = ReportHTML(bibliography=str(bibliography or "")).from_notebook_node(nb)
-    _write(Path(path), page.encode())
+    files.write(Path(path), page)
 
 
 def write_pdf(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: Path | None = None) -> None:
@@ -127,7 +128,7 @@ def write_pdf(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: P
     Raises ValueError as `write_html` does, and typst.TypstError when the text cannot be set.
     """
     document, _ = ReportPDF(bibliography=str(bibliography or "")).from_notebook_node(nb)
-    _write(Path(path), document)
+    files.write(Path(path), document)
 
 
 class _Report(Exporter):
@@ -348,17 +349,3 @@ def _printed(text: str) -> Block | None:
 
 def _tags(cell: NotebookNode) -> set[str]:
     return set(cell.metadata.get("tags", []))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace the file at once, so that whoever reads it sees the old or the new one and never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lib import Analysis, store
+from lib import Analysis, files
 from lib.analysis import is_stored, load, paired
 from lib.training import ROOT
 from report import claims, statistics, study, words
@@ -74,9 +74,9 @@ def write(results: Sequence[Analysis], root: Path = ROOT) -> None:
     readings = standard_readings(results)
     readme = root / "README.md"
     text = filled(readme.read_text(encoding="utf-8"), section(readings))
-    _write_text(readme, text)
-    _write_text(root / "report" / "claims.json", claims.as_json(claims.ledger(readings)))
-    store.write_csv(root / "report" / "results" / "accuracy.csv", CSV_HEADER, accuracies(results))
+    files.write(readme, text)
+    files.write(root / "report" / "claims.json", claims.as_json(claims.ledger(readings)))
+    files.write(root / "report" / "results" / "accuracy.csv", files.table(CSV_HEADER, accuracies(results)))
 
 
 def outdated(results: Sequence[Analysis], root: Path = ROOT) -> list[str]:
@@ -117,12 +117,6 @@ def _columns(results: Sequence[Analysis]) -> Iterator[tuple[str, str]]:
             d = statistics.paired_difference(before.accuracy[:, -1], network.accuracy[:, -1])
             difference = words.estimate(d.mean, d.low, d.high)
         yield accuracy, difference
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = Path(f"{path}.part")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
 
 
 def _read_csv(path: Path) -> list[list[str]]:

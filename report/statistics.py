@@ -196,15 +196,6 @@ def sameness_verdict(difference: PairedDifference, equivalence_adjusted_p: float
 # Curves over epochs
 
 
-def mean_and_sd(values: ArrayLike) -> tuple[Array, Array]:
-    """Mean and standard deviation (ddof 1) over trials, as the original draws them; `[trials, epochs]` to `[epochs]`.
-
-    Raises ValueError when `values` is not finite or has fewer than 2 trials.
-    """
-    values = _check("values", values, "[trials]" if np.ndim(values) == 1 else "[trials, epochs]", least=2)
-    return values.mean(axis=0), values.std(axis=0, ddof=1)
-
-
 def simultaneous_band(values: ArrayLike, level: float = 1 - ALPHA, resamples: int = 2000, seed: int = 0) -> Band:
     """Band that contains the whole true mean curve of `values` `[trials, epochs]` with probability `level`.
 

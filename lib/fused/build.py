@@ -15,6 +15,8 @@ from ctypes import c_double, c_int, c_long, c_void_p
 from functools import cache
 from pathlib import Path
 
+from lib import files
+
 SOURCE = Path(__file__).with_name("block.cpp")
 # Contraction to fused multiply-add rounds once instead of twice; nothing else may reorder or approximate (-ffast-math).
 FLAGS = ["-O3", "-shared", "-fPIC", "-std=c++17", "-ffp-contract=fast", "-Wno-psabi"]
@@ -100,26 +102,20 @@ def processor() -> str:
 
 
 def build(command: list[str], path: Path) -> None:
-    """Compile into `path`, under a temporary name first: other processes see no library or a whole one.
+    """Compile into `path`; other processes see no library or a whole one.
 
     The SHA-256 of the library is appended to it, where the loader ignores it, so that a damaged file is recognised.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, path.name)
         done = subprocess.run(
-            [*command, str(SOURCE), "-o", name], capture_output=True, text=True, errors="replace", timeout=300
+            [*command, str(SOURCE), "-o", str(made)], capture_output=True, text=True, errors="replace", timeout=300
         )
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200])
             raise Unavailable(f"the C++ compiler {command[0]} failed: {first}")
-        content = temporary.read_bytes()
-        temporary.write_bytes(content + hashlib.sha256(content).digest())
-        temporary.chmod(0o755)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        content = made.read_bytes()
+    files.write(path, content + hashlib.sha256(content).digest())
 
 
 def intact(path: Path) -> bool:

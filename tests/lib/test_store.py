@@ -371,19 +371,6 @@ def test_an_architecture_of_another_module_makes_a_file_name(tmp_path):
     assert path.parent.name.startswith("a_b_c_D_E-")
 
 
-def test_the_table_for_people_is_written_whole(tmp_path, monkeypatch):
-    path = store.write_csv(tmp_path / "final.csv", ["trial", "SN"], [[0, 81.5], [1, 80.25]])
-    assert path.read_bytes() == b"trial,SN\n0,81.5\n1,80.25\n"
-
-    def rows():
-        yield [0, 1]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        store.write_csv(path, ["trial", "SN"], rows())
-    assert path.read_bytes() == b"trial,SN\n0,81.5\n1,80.25\n"
-
-
 class Faults:
     """Fails the k-th call among those that change the disk."""
 

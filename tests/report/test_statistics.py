@@ -234,13 +234,6 @@ def curves(rng, trials=TRIALS, epochs=EPOCHS):
     return np.round(mean + spread * (0.6 * rng.normal(size=(trials, 1)) + 0.8 * noise), 1), mean
 
 
-def test_mean_and_sd_divide_by_trials_less_one():
-    mean, sd = s.mean_and_sd([[80, 70], [84, 70]])
-    assert mean == pytest.approx([82, 70])
-    assert sd == pytest.approx([np.sqrt(8), 0])
-    assert s.mean_and_sd([80, 84]) == pytest.approx((82, np.sqrt(8)))
-
-
 def test_the_band_agrees_with_a_plain_loop_over_resamples():
     values, _ = curves(np.random.default_rng(1), trials=40, epochs=7)
     rng, largest = np.random.default_rng(3), []
@@ -412,7 +405,6 @@ CURVES = [[50.0, 60.0], [51.0, 61.0]]
         (lambda: s.directional_verdict(difference(1), 1.5, 1), "adjusted p must lie"),
         (lambda: s.sameness_verdict(difference(1), np.nan), "adjusted p must lie"),
         (lambda: s.sameness_verdict(difference(1), 0.5, margin=-1), "margin must be positive, got -1"),
-        (lambda: s.mean_and_sd([[80, 81]]), "values has 1 trial"),
         (lambda: s.simultaneous_band(TWO), r"values must be \[trials, epochs\]"),
         (lambda: s.simultaneous_band(CURVES, level=95), "level must lie between 0 and 1, got 95"),
         (lambda: s.simultaneous_band(CURVES, resamples=10), "resamples must be at least 20 .* got 10"),
