@@ -23,10 +23,10 @@ verify: .venv/ready  ## train a few random stored blocks again and compare (BLOC
 	$(BIN)/python -m report.verify --blocks $(BLOCKS)
 
 bench: .venv/ready  ## measure the speed side by side with the textbook loop (minutes, an idle machine)
-	$(BIN)/python -c 'from report.benchmark import main; main()'  # not -m: its workers would import all of it
+	$(BIN)/python -c 'from report.speed.benchmark import main; main()'  # not -m: its workers would import all of it
 
 publish: .venv/ready  ## render with MNIST and copy the result into report/
-	$(BIN)/python -m report.readme
+	$(BIN)/python -m report.publish
 	$(BIN)/python -m report.build --publish
 
 lab: .venv/ready  ## explore in JupyterLab

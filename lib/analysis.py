@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lib import data, store
+from lib import datasets, store
 from lib.experiment import Experiment, one_of, show
 from lib.layers import IMPLEMENTATIONS
-from lib.training import BLOCK, ROOT, blocks
+from lib.machine import ROOT
+from lib.store import GROUP, groups
 from lib.workers import train_all
 
 PUBLISHED = ROOT / "report" / "results"  # the study in the repository: read first, written only by `make study`
 OWN = Path(os.environ.get("RESULTS_ROOT") or ROOT / "results")  # everything else; git ignores it
-STACK = {"cpu": BLOCK, "cuda": 6 * BLOCK}  # a GPU wants more work at once; it is stored as blocks all the same
+STACK = {"cpu": GROUP, "cuda": 6 * GROUP}  # a GPU wants more work at once; it is stored as blocks all the same
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Result:
     """The result of one experiment; unpacks as (name, mean, standard deviation) of the test accuracy per epoch.
 
     `accuracy` is `[trials, epochs]` in percent; `records` are the stored blocks behind it, and `data` the fingerprint
@@ -73,7 +74,7 @@ class Analysis:
         return np.concatenate([record[name] for record in self.records])[: self.trials]
 
 
-def run_analysis(experiment: Experiment, trials: int = 150, **options) -> Analysis:
+def run_analysis(experiment: Experiment, trials: int = 150, **options) -> Result:
     """Train all trials of one experiment that the store lacks, and return its result; options as in `run_study`.
 
     The original's function of this name (section 1.3), which "returns the name of the model input, the mean and the
@@ -92,7 +93,7 @@ def run_study(
     implementation: str = "",
     device: str = "cpu",
     progress: bool = True,
-) -> list[Analysis]:
+) -> list[Result]:
     """Train what the store lacks of many experiments and return their results, in order.
 
     `executor` is any `concurrent.futures.Executor` whose workers share the file system; without one, `workers`
@@ -118,7 +119,7 @@ def run_study(
     ]
     if missing:
         for dataset in {experiment.dataset for experiment, _ in missing}:
-            data.load(dataset)  # once, here: a missing download is said before any worker starts
+            datasets.load(dataset)  # once, here: a missing download is said before any worker starts
         results.mkdir(parents=True, exist_ok=True)
         if not os.access(results, os.W_OK):
             raise PermissionError(f"results cannot be written to {results}: the folder is read-only")
@@ -129,22 +130,22 @@ def run_study(
     return [load(experiment, trials, results) for experiment in experiments]
 
 
-def load(experiment: Experiment, trials: int = 150, results: Path = OWN) -> Analysis:
+def load(experiment: Experiment, trials: int = 150, results: Path = OWN) -> Result:
     """Return a stored result without training anything. Raises FileNotFoundError when trials are missing."""
     records = []
-    for block in blocks(range(trials)):
+    for block in groups(range(trials)):
         record = stored(experiment, block, results)
         if record is None:
             raise FileNotFoundError(
                 f"no stored result of {experiment.name}, trials {block[0]} to {block[-1]} ({experiment.key})"
             )
         records.append(record)
-    return Analysis(experiment, trials, tuple(records))
+    return Result(experiment, trials, tuple(records))
 
 
 def is_stored(experiment: Experiment, trials: int = 150, results: Path = OWN) -> bool:
     """Say whether a result is in the store. Raises DamagedResultError."""
-    return all(stored(experiment, block, results) for block in blocks(range(trials)))
+    return all(stored(experiment, block, results) for block in groups(range(trials)))
 
 
 def stored(experiment: Experiment, block: range, results: Path) -> dict | None:
@@ -155,7 +156,7 @@ def stored(experiment: Experiment, block: range, results: Path) -> dict | None:
 
 def missing_stacks(experiment: Experiment, trials: int, results: Path, device: str) -> list[range]:
     """Return the ranges of trials to train together: what the store lacks, aligned to the device's stacks."""
-    lacking = [block for block in blocks(range(trials)) if stored(experiment, block, results) is None]
+    lacking = [block for block in groups(range(trials)) if stored(experiment, block, results) is None]
     stacks: list[range] = []
     for block in lacking:
         size = STACK["cpu" if device == "cpu" else "cuda"]
@@ -166,7 +167,7 @@ def missing_stacks(experiment: Experiment, trials: int, results: Path, device: s
     return stacks
 
 
-def paired(a: Analysis, b: Analysis) -> np.ndarray:
+def paired(a: Result, b: Result) -> np.ndarray:
     """Return the differences in accuracy b - a, trial by trial, `[trials, epochs]` in percentage points.
 
     Raises ValueError when the two cannot be paired: other numbers of trials or epochs, or a trial that saw other pairs.

@@ -3,24 +3,20 @@
 A fifth one is a class here and a line in `ARCHITECTURES`, or a class in any importable module, named `module:Class`.
 """
 
-import importlib
-import inspect
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lib.data import generator
 from lib.layers import Conv2d, ConvBlock, Flatten, Linear
+from lib.seeds import generator
 
 IMAGE = 14  # height and width of a digit
 
 
 @dataclass(frozen=True)
-class Shape:
+class Sizes:
     """The sizes of a network. `outputs` and `digit_outputs` are 2 and 10 with one-hot labels, 1 and 1 without."""
 
     trials: int = 1
@@ -33,7 +29,7 @@ class Shape:
 
     @property
     def maps(self) -> tuple[int, int, int]:
-        """Shape of what the extractor makes of one digit: `(32, 2, 2)` in the standard form."""
+        """Sizes of what the extractor makes of one digit: `(32, 2, 2)` in the standard form."""
         return (self.channels[-1], *2 * (((IMAGE - 2) // 2 - 2) // 2,))
 
 
@@ -48,32 +44,32 @@ class Outputs(NamedTuple):
     auxiliary: Tensor | None = None
 
 
-def extractor(shape: Shape) -> nn.Sequential:
+def extractor(sizes: Sizes) -> nn.Sequential:
     """Build a feature extractor: two convolution blocks, `[..., digits, 1, 14, 14]` to `[..., digits, 32, 2, 2]`."""
-    first, second = shape.channels
+    first, second = sizes.channels
     return nn.Sequential(
-        ConvBlock(shape.trials, 1, first, IMAGE),
-        ConvBlock(shape.trials, first, second, (IMAGE - 2) // 2),
+        ConvBlock(sizes.trials, 1, first, IMAGE),
+        ConvBlock(sizes.trials, first, second, (IMAGE - 2) // 2),
     )
 
 
-def head(shape: Shape, maps: tuple[int, int, int], hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
     """Build a classifier on flattened maps: hidden Linear layers with ReLU, an output layer, Sigmoid if asked for."""
     layers: list[nn.Module] = [Flatten(maps)]
     size = maps[0] * maps[1] * maps[2]
     for width in hidden:
-        layers += [Linear(shape.trials, size, width), nn.ReLU()]
+        layers += [Linear(sizes.trials, size, width), nn.ReLU()]
         size = width
-    layers.append(Linear(shape.trials, size, outputs))
-    if shape.sigmoid:
+    layers.append(Linear(sizes.trials, size, outputs))
+    if sizes.sigmoid:
         layers.append(nn.Sigmoid())
     return nn.Sequential(*layers)
 
 
-def comparer(shape: Shape, hidden: tuple[int, ...]) -> nn.Sequential:
+def comparer(sizes: Sizes, hidden: tuple[int, ...]) -> nn.Sequential:
     """Build a head that compares two digits: `[trials, batch, 64, 2, 2]` to `[trials, batch, outputs]`."""
-    channels, height, width = shape.maps
-    return head(shape, (2 * channels, height, width), hidden, shape.outputs)
+    channels, height, width = sizes.maps
+    return head(sizes, (2 * channels, height, width), hidden, sizes.outputs)
 
 
 class Network(nn.Module):
@@ -85,24 +81,24 @@ class Network(nn.Module):
 
     auxiliary_task: str | None = None
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.shape = shape
+        self.sizes = sizes
 
     @property
     def parameters_per_trial(self) -> int:
         """Number of trained parameters of one network of the stack."""
-        return sum(p.numel() for p in self.parameters()) // self.shape.trials
+        return sum(p.numel() for p in self.parameters()) // self.sizes.trials
 
 
 class SN(Network):
     """Simple network: one feature extractor per digit (original report, figure 2)."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.extract = extractor(shape)  # [trials, batch, 1, 1, 14, 14] -> [trials, batch, 1, 32, 2, 2]
-        self.extract_second = extractor(shape)
-        self.compare = comparer(shape, shape.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.extract = extractor(sizes)  # [trials, batch, 1, 1, 14, 14] -> [trials, batch, 1, 32, 2, 2]
+        self.extract_second = extractor(sizes)
+        self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
 
     def forward(self, images: Tensor) -> Outputs:
         """Compare the digits of each pair."""
@@ -114,10 +110,10 @@ class SN(Network):
 class WSN(Network):
     """Weight sharing network: one extractor reads both digits, one after the other (original report, figure 3)."""
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.extract = extractor(shape)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
-        self.compare = comparer(shape, shape.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
+        self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
 
     def forward(self, images: Tensor) -> Outputs:
         """Compare the digits of each pair."""
@@ -130,11 +126,11 @@ class SAUX(Network):
 
     auxiliary_task = "comparison"
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.extract = extractor(shape)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
-        self.compare = comparer(shape, shape.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
-        self.auxiliary = comparer(shape, (shape.auxiliary_hidden,))  # the same, with one hidden layer
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
+        self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
+        self.auxiliary = comparer(sizes, (sizes.auxiliary_hidden,))  # the same, with one hidden layer
 
     def forward(self, images: Tensor) -> Outputs:
         """Compare the digits of each pair, twice."""
@@ -147,11 +143,11 @@ class CAUX(Network):
 
     auxiliary_task = "digits"
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__(shape)
-        self.extract = extractor(shape)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
-        self.compare = comparer(shape, shape.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
-        self.auxiliary = head(shape, shape.maps, (shape.auxiliary_hidden,), shape.digit_outputs)
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
+        self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
+        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), sizes.digit_outputs)
 
     def forward(self, images: Tensor) -> Outputs:
         """Compare the digits of each pair, and say which digits they are."""
@@ -161,34 +157,6 @@ class CAUX(Network):
 
 
 ARCHITECTURES: dict[str, type[Network]] = {"SN": SN, "WSN": WSN, "SAUX": SAUX, "CAUX": CAUX}
-
-
-sources: dict[Path, bytes] = {}  # of the architectures outside this file, as they were imported last
-
-
-def find(name: str) -> type[Network]:
-    """Return the class of a registered architecture, or of one outside this file named `module:Class`.
-
-    Raises ValueError when there is none, saying why.
-    """
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise ValueError(f"architecture is {name!r}; allowed: {', '.join(ARCHITECTURES)}, or module:Class")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-        path = Path(inspect.getfile(found))
-        source = path.read_bytes()
-        if sources.setdefault(path, source) != source:  # edited while a notebook runs: the key names the new source
-            for each in dict.fromkeys((found.__module__, module)):
-                importlib.reload(sys.modules[each])
-            found, sources[path] = getattr(sys.modules[module], attribute), source
-    except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
-        raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}") from error
-    if not (inspect.isclass(found) and issubclass(found, Network)):
-        raise ValueError(f"architecture is {name!r}, which is not a subclass of lib.architectures.Network")
-    return found
 
 
 def convolutionize(network: Network) -> Network:
@@ -231,12 +199,20 @@ def draw_weights(network: Network, seed: int, trials: range) -> None:
 
 
 def build(
-    name: str, shape: Shape, *, fully_convolutional: bool, seed: int, trials: range, dtype=torch.float32
+    architecture: type[Network],
+    sizes: Sizes,
+    *,
+    fully_convolutional: bool,
+    seed: int,
+    trials: range,
+    dtype=torch.float32,
 ) -> Network:
     """Build an architecture for the given trials, with initial weights, in the mixed or fully convolutional form."""
-    network = find(name)(shape).to(dtype)
+    network = architecture(sizes).to(dtype)
     for parameter, value in network.named_parameters():
-        if value.shape[:1] != (shape.trials,):  # a layer of torch.nn, say: its weights would be shared by all trials
-            raise ValueError(f"{parameter} of {name} is {list(value.shape)}; its first axis must be the trials")
+        if value.shape[:1] != (sizes.trials,):  # a layer of torch.nn, say: its weights would be shared by all trials
+            raise ValueError(
+                f"{parameter} of {architecture.__name__} is {list(value.shape)}; its first axis must be the trials"
+            )
     draw_weights(network, seed, trials)
     return convolutionize(network) if fully_convolutional else network

@@ -13,8 +13,9 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from lib import store
-from lib.architectures import ARCHITECTURES, Shape, find
-from lib.data import DATASETS, EMBEDDED_TRAIN
+from lib.architectures import ARCHITECTURES, Sizes
+from lib.datasets import DATASETS, EMBEDDED_TRAIN
+from lib.foreign import find
 from lib.teacher import OPTIMIZERS
 
 # Raised by hand whenever the numbers that lib computes change: results of an older protocol are then no longer found.
@@ -116,9 +117,9 @@ class Experiment:
         """Name of the stored result."""
         return store.key(self.configuration)
 
-    def shape(self, trials: int) -> Shape:
+    def sizes(self, trials: int) -> Sizes:
         """Return the sizes of this experiment's network for a stack of so many trials."""
-        return Shape(
+        return Sizes(
             trials=trials,
             channels=tuple(map(int, self.channels.split("-"))),
             hidden=tuple(map(int, self.hidden.split("-"))),

@@ -22,6 +22,15 @@ FIELDS = {
     *("auxiliary_total", "last_bits", "last_table", "provenance"),
 }
 
+# Trials that train together. Rounding depends on the size of the stack, so blocks are aligned and of one size, whatever
+# the number of workers: only the last block of a run may be shorter.
+GROUP = 25
+
+
+def groups(trials: range) -> list[range]:
+    """Cut a range of trials into blocks of 25; the last may be shorter."""
+    return [range(first, min(first + GROUP, trials.stop)) for first in range(trials.start, trials.stop, GROUP)]
+
 
 class DamagedResultError(ValueError):
     """A stored file cannot be trusted; the message names the file, the reason and what to do."""
@@ -47,7 +56,7 @@ def folder(configuration: Mapping[str, object]) -> str:
     return f"{architecture}-{key(configuration)}"
 
 
-def block_path(root: Path, configuration: Mapping[str, object], trials: Sequence[int]) -> Path:
+def group_path(root: Path, configuration: Mapping[str, object], trials: Sequence[int]) -> Path:
     """Return the file below `root` of one block of consecutive trials."""
     return Path(root) / folder(configuration) / f"trials-{trials[0]:03d}-{trials[-1]:03d}.json"
 
@@ -74,7 +83,7 @@ def write(root: Path, record: Mapping[str, object]) -> Path:
     A block that is stored already is left as it is. Raises ConflictError when its results are different ones,
     ValueError when the record is not complete, and OSError when the disk is full or read-only.
     """
-    path = block_path(root, record["configuration"], record["trials"])
+    path = group_path(root, record["configuration"], record["trials"])
     check(record, path)
     if path.exists():
         return keep(path, record)
@@ -121,7 +130,7 @@ def check(record: Mapping[str, object], path: Path) -> None:
     configuration, trials = record["configuration"], record["trials"]
     if not trials or trials != list(range(trials[0], trials[0] + len(trials))):
         raise ValueError("its trials are not consecutive")
-    expected = block_path(path.parent.parent, configuration, trials)
+    expected = group_path(path.parent.parent, configuration, trials)
     if (path.parent.name, path.name) != (expected.parent.name, expected.name):
         raise ValueError(f"it holds what belongs into {expected.parent.name}/{expected.name}")
     epochs, n = configuration["epochs"], configuration["test_pairs"]

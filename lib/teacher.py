@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.architectures import Network, Outputs
-from lib.data import Pairs
+from lib.pairs import Pairs
 
 OPTIMIZERS = ("sgd", "adam")
 TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
@@ -83,7 +83,7 @@ class Teacher:
     def __init__(self, train: Pairs, test: Pairs, orders: Sequence[np.random.Generator] | None = None) -> None:
         """Hold normalised sets; `orders` shuffles each trial's training pairs (default: seeds 0, 1, ...)."""
         if train.target.dim() == 1:  # one trial
-            train, test = (Pairs(p.images[None], p.target[None], p.digits[None]) for p in (train, test))
+            train, test = (Pairs(p.images[None], p.target[None], p.classes[None]) for p in (train, test))
         self.train_pairs, self.test_pairs = train, test
         self.orders = orders or [np.random.default_rng(trial) for trial in range(len(train.target))]
 
@@ -191,7 +191,7 @@ def batch_losses(model: nn.Module, outputs: Outputs, batch: Pairs) -> Losses:
     if model.auxiliary_task == "comparison":
         return Losses(main, loss_per_trial(outputs.auxiliary.flatten(2), batch.target))
     return Losses(
-        main, loss_per_trial(outputs.auxiliary.flatten(3).flatten(1, 2), batch.digits.flatten(1, 2), classes=10)
+        main, loss_per_trial(outputs.auxiliary.flatten(3).flatten(1, 2), batch.classes.flatten(1, 2), classes=10)
     )
 
 
@@ -223,7 +223,7 @@ def right_auxiliary(task: str, auxiliary: Tensor, batch: Pairs) -> Tensor:
     """Say whether each answer of the auxiliary head is right: `[trials, n]`, or `[trials, 2 n]` for digit classes."""
     if task == "comparison":
         return decide(auxiliary.flatten(2)) == batch.target
-    return (decide(auxiliary.flatten(3), classes=10) == batch.digits).flatten(1, 2)
+    return (decide(auxiliary.flatten(3), classes=10) == batch.classes).flatten(1, 2)
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:

@@ -1,40 +1,29 @@
 """Train one stack of trials of an experiment, and put what came out into records for the store."""
 
-import functools
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from lib import data, store
+from lib import seeds, store
 from lib.architectures import Network, build
 from lib.experiment import Experiment
-from lib.fused.build import processor
+from lib.foreign import find
 from lib.layers import Choice, ConvBlock, choose_implementation
+from lib.machine import code_version, processor
+from lib.pairs import draw_trial, empty_stack, fingerprint, normalise, put
+from lib.store import groups
 from lib.teacher import History, Teacher
-
-ROOT = Path(__file__).resolve().parents[1]
-
-# Trials that train together. Rounding depends on the size of the stack, so blocks are aligned and of one size, whatever
-# the number of workers: only the last block of a run may be shorter.
-BLOCK = 25
-
-
-def blocks(trials: range) -> list[range]:
-    """Cut a range of trials into blocks of 25; the last may be shorter."""
-    return [range(first, min(first + BLOCK, trials.stop)) for first in range(trials.start, trials.stop, BLOCK)]
 
 
 def make_network(experiment: Experiment, trials: range, dtype: torch.dtype = torch.float32) -> Network:
     """Return the untrained stack of the given trials of an experiment, with their initial weights."""
-    form, shape = experiment.fully_convolutional, experiment.shape(len(trials))
+    form, sizes = experiment.fully_convolutional, experiment.sizes(len(trials))
     return build(
-        experiment.architecture, shape, fully_convolutional=form, seed=experiment.seed, trials=trials, dtype=dtype
+        find(experiment.architecture), sizes, fully_convolutional=form, seed=experiment.seed, trials=trials, dtype=dtype
     )
 
 
@@ -50,19 +39,19 @@ def train(
     """Train a stack of trials and return a record for the store per block of 25. Raises lib.teacher.DivergedError."""
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     e, configuration = experiment, experiment.configuration  # now: a source file may be edited while this trains
-    train_set, test_set = (data.empty_stack(len(trials), n) for n in (e.train_pairs, e.test_pairs))
+    train_set, test_set = (empty_stack(len(trials), n) for n in (e.train_pairs, e.test_pairs))
     fingerprints = []
     for place, trial in enumerate(trials):
-        drawn = data.draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial)
-        fingerprints.append(data.fingerprint(*drawn))
-        for whole, pairs in zip((train_set, test_set), data.normalise(*drawn), strict=True):
-            data.put(whole, place, pairs)
+        drawn = draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial)
+        fingerprints.append(fingerprint(*drawn))
+        for whole, pairs in zip((train_set, test_set), normalise(*drawn), strict=True):
+            put(whole, place, pairs)
     network = make_network(e, trials, dtype).to(device)
     convolutions = [module for module in network.modules() if isinstance(module, ConvBlock)]
     choice = choose_implementation(convolutions, dtype, device, implementation)
     for block in convolutions:
         block.implementation = choice.implementation
-    teacher = Teacher(train_set, test_set, [data.generator(e.seed, trial, "order") for trial in trials])
+    teacher = Teacher(train_set, test_set, [seeds.generator(e.seed, trial, "order") for trial in trials])
     history = teacher.train(
         network,
         epochs=e.epochs,
@@ -77,10 +66,10 @@ def train(
     origin = {**provenance(choice, device, dtype, len(trials)), "started": utc}
     return [
         {
-            **record(configuration, block, fingerprints, history, teacher.test_pairs.digits, offset=trials.start),
+            **record(configuration, block, fingerprints, history, teacher.test_pairs.classes, offset=trials.start),
             "provenance": {**origin, "seconds": round(seconds * len(block), 3)},
         }
-        for block in blocks(trials)
+        for block in groups(trials)
     ]
 
 
@@ -129,17 +118,3 @@ def provenance(choice: Choice, device: str, dtype: torch.dtype, stack: int) -> d
         "threads": torch.get_num_threads(),
         "stack": stack,
     }
-
-
-@functools.cache
-def code_version() -> dict[str, object]:
-    """Return the last commit that touched lib, and whether lib has changed since ("unknown" outside a git checkout)."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments, "--", "lib"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("log", "-1", "--format=%H"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": True}

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from lib import data, store
+from lib import datasets, store
 from lib.experiment import Experiment
+from lib.machine import cores
 from lib.training import train
 
 Task = tuple[Experiment, range]
@@ -118,7 +119,7 @@ def collect(futures: dict[Future, Task], bar: tqdm, ticks: object = None) -> dic
 
 def train_block(experiment: Experiment, trials: range, results: Path, **options: str) -> None:
     """Train one stack of trials and store it, block by block: the unit of work of any executor."""
-    data.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
+    datasets.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
     set_up_process()
     on_epoch = functools.partial(tick, len(trials)) if tick else None
     for record in train(experiment, trials, on_epoch=on_epoch, **options):
@@ -176,8 +177,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,12 +21,11 @@ import papermill
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from lib import Experiment, data, files, run_study
+from lib import Experiment, datasets, files, run_study
 from lib.analysis import PUBLISHED, load
-from lib.training import ROOT
-from lib.workers import cores
+from lib.machine import ROOT, cores
 from report import study
-from report.export import finished, merge, write_html, write_pdf
+from report.press.export import finished, merge, write_html, write_pdf
 
 NOTEBOOKS = ROOT / "notebooks"
 TITLE = "Four small networks on pairs of digits"
@@ -94,10 +93,10 @@ def sources() -> str:
         "notebooks/*.ipynb",
         "lib/**/*.py",
         "lib/**/*.cpp",
-        "report/*.py",
+        "report/**/*.py",
         "report/*.bib",
-        "report/templates/*",
-        "report/benchmark.json",
+        "report/press/templates/*",
+        "report/published/benchmark.json",
     )
     files = [file for pattern in (*patterns, "report/results/*/*.json") for file in ROOT.glob(pattern)]
     for file in sorted(files):
@@ -154,9 +153,9 @@ def build(output: Path, quick: bool = False) -> None:
 def publish(output: Path) -> None:
     """Copy a built report into the repository: `report/report.html`, `report.pdf` and `figures/`."""
     for name in ("report.html", "report.pdf"):
-        shutil.copyfile(output / name, ROOT / "report" / name)
-    shutil.rmtree(ROOT / "report" / "figures", ignore_errors=True)
-    shutil.copytree(output / "figures", ROOT / "report" / "figures")
+        shutil.copyfile(output / name, ROOT / "report" / "published" / name)
+    shutil.rmtree(ROOT / "report" / "published" / "figures", ignore_errors=True)
+    shutil.copytree(output / "figures", ROOT / "report" / "published" / "figures")
 
 
 def main() -> None:
@@ -174,7 +173,7 @@ def main() -> None:
         return
     output = options.output or ROOT / ("build/quick" if options.quick else "build")
     if options.publish:
-        data.load("mnist")  # figure 1 must show what the results are about
+        datasets.load("mnist")  # figure 1 must show what the results are about
     build(output, options.quick)
     if options.publish:
         publish(output)

@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 
-from lib import Analysis, Experiment
+from lib import Experiment, Result
 from lib.analysis import paired
 from report import statistics, study, words
 from report.statistics import ALPHA, CHANCE, MARGIN, Array, PairedDifference
@@ -106,7 +106,7 @@ DEFINITIONS = (
 )
 
 
-def ledger(readings: Mapping[str, Sequence[Analysis]]) -> list[Claim]:
+def ledger(readings: Mapping[str, Sequence[Result]]) -> list[Claim]:
     """Judge every claim under every reading; each reading has the results of SN, WSN, SAUX and CAUX, in this order.
 
     With 100 epochs "start" is epochs 1-10 and "plateau" compares epochs 96-100 with 76-80; in shorter trainings they
@@ -168,7 +168,7 @@ def summary(claims: Sequence[Claim]) -> str:
 
 
 def epochs_to_reach(
-    readings: Mapping[str, Sequence[Analysis]], levels: Sequence[float] = LEVELS
+    readings: Mapping[str, Sequence[Result]], levels: Sequence[float] = LEVELS
 ) -> list[tuple[str, ...]]:
     """Return a table's row per reading and network: mean epochs to reach each level, and the share of trials that do.
 
@@ -187,7 +187,7 @@ def epochs_to_reach(
     return table
 
 
-def comparison_families(results: Sequence[Analysis]) -> dict[str, list[tuple[str, ...]]]:
+def comparison_families(results: Sequence[Result]) -> dict[str, list[tuple[str, ...]]]:
     """Return the rows of every family of differences at the last epoch, by the chapter of the report that shows it.
 
     `results` are those of the study in any order; a chapter that lacks one is left out. The last column says "higher",
@@ -196,7 +196,7 @@ def comparison_families(results: Sequence[Analysis]) -> dict[str, list[tuple[str
     return {chapter: _family_rows(pairs) for chapter, pairs in _chapters(results).items() if chapter != FORMS}
 
 
-def numerical_checks(results: Sequence[Analysis]) -> list[tuple[str, ...]]:
+def numerical_checks(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return a row per comparison of figure 9: how far the two forms part, in any trial at any epoch."""
     table = []
     for number, (a, b) in _chapters(results).get(FORMS, {}).items():
@@ -218,7 +218,7 @@ def p_text(p: float | None) -> str:
 # The judgement
 
 
-def _judged(reading: str, results: Sequence[Analysis]) -> list[Claim]:
+def _judged(reading: str, results: Sequence[Result]) -> list[Claim]:
     """Judge every claim under one reading."""
     names = tuple(result.experiment.architecture for result in results)
     if names != ("SN", "WSN", "SAUX", "CAUX"):
@@ -375,7 +375,7 @@ def _note(
 # Families of figures
 
 
-def _chapters(results: Sequence[Analysis]) -> dict[str, dict[str, tuple[Analysis, Analysis]]]:
+def _chapters(results: Sequence[Result]) -> dict[str, dict[str, tuple[Result, Result]]]:
     """Return the two results of each comparison by chapter and figure, of the chapters that have all of theirs."""
     by_experiment = {result.experiment: result for result in results}
     base = results[0].experiment  # a small study has other data and fewer epochs in every experiment
@@ -398,7 +398,7 @@ def _side(base: Experiment, comparison: Mapping[str, object], which: str) -> Exp
     )
 
 
-def _family_rows(pairs: Mapping[str, tuple[Analysis, Analysis]]) -> list[tuple[str, ...]]:
+def _family_rows(pairs: Mapping[str, tuple[Result, Result]]) -> list[tuple[str, ...]]:
     """Return the rows of one family; its p values are adjusted together."""
     for a, b in pairs.values():
         paired(a, b)  # refuses trials that saw other pairs

@@ -8,14 +8,14 @@ import matplotlib
 import numpy as np
 import torch
 
-from lib import Analysis
-from lib.training import code_version
+from lib import Result
+from lib.machine import code_version
 from lib.workers import duration
-from report.display import escape
+from report.press.display import escape
 from report.study import reading
 
 
-def of(results: Sequence[Analysis]) -> str:
+def of(results: Sequence[Result]) -> str:
     """Say what trained these results: commits of lib, versions, processors, implementations, and how long it took."""
     origins = [record["provenance"] for result in results for record in result.records]
     trainings = sum(len(record["trials"]) for result in results for record in result.records)
@@ -39,7 +39,7 @@ def of(results: Sequence[Analysis]) -> str:
     )
 
 
-def rows(results: Sequence[Analysis]) -> list[tuple[str, ...]]:
+def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return a table's row per experiment: name, optimizer, key, number of trainings, core time in all and for each."""
     table = []
     for result in results:

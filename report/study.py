@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lib import Experiment
 from lib.analysis import is_stored
 from lib.architectures import ARCHITECTURES
-from lib.data import mnist_available
+from lib.datasets import mnist_available
 
 TRIALS = 150  # original report, section 1.3
 READINGS = {"plain SGD": 0.0, "SGD with momentum 0.9": 0.9}  # momentum; the original names no optimizer

@@ -19,10 +19,11 @@ import numpy as np
 
 from lib import Experiment, store
 from lib.analysis import PUBLISHED
-from lib.data import DataError
+from lib.datasets import DataError
+from lib.machine import cores
 from lib.teacher import DivergedError
 from lib.training import train
-from lib.workers import cores, set_up_process
+from lib.workers import set_up_process
 
 STANDARD_ERRORS = 4  # a mean difference beyond so many is no chance
 LOSS_TOLERANCE = 1e-3  # relative; in one epoch rounding has grown to some 1e-6

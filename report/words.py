@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from lib import Analysis
+from lib import Result
 from lib.analysis import paired
 from report import statistics
-from report.figures import Curve
+from report.pictures.curves import Curve
+from report.pictures.style import COLOURS
 from report.statistics import PairedDifference
-from report.style import COLOURS
 
 
-def curve(analysis: Analysis, line: str = "-") -> Curve:
+def curve(analysis: Result, line: str = "-") -> Curve:
     """Return what a figure draws of a result."""
     colour = COLOURS.get(analysis.experiment.architecture, "#555555")
     band = statistics.simultaneous_band(analysis.accuracy) if analysis.trials > 1 else None
     return Curve(analysis.mean, analysis.sd, analysis.trials, band, colour, line)
 
 
-def plus_minus(analysis: Analysis) -> str:
+def plus_minus(analysis: Result) -> str:
     """Return the accuracy after the last epoch, such as "81.3 ± 1.2 %": mean and SD over trials."""
     return f"{analysis.mean[-1]:.1f} ± {analysis.sd[-1]:.1f} %"
 
@@ -46,7 +46,7 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def against(a: Analysis, b: Analysis) -> str:
+def against(a: Result, b: Result) -> str:
     """Name a comparison, such as "WSN against SN"; what both have in common is said once."""
     first, second, common = a.name, b.name, " without one-hot labels"
     if first.endswith(common) and second.endswith(common):
@@ -54,7 +54,7 @@ def against(a: Analysis, b: Analysis) -> str:
     return f"{second} against {first}"
 
 
-def comparison(a: Analysis, b: Analysis) -> str:
+def comparison(a: Result, b: Result) -> str:
     """Say what two results show after the last epoch; with few trials only which mean is higher."""
     difference = statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
     first, second, end = a.name, b.name, f"After {a.experiment.epochs} epochs"
@@ -77,7 +77,7 @@ def comparison(a: Analysis, b: Analysis) -> str:
     )
 
 
-def comparison_caption(a: Analysis, b: Analysis, reading: str) -> str:
+def comparison_caption(a: Result, b: Result, reading: str) -> str:
     """Return the caption of a comparison: centre, spread and n."""
     return (
         f"{capital(a.name)} and {b.name}, {reading}, {digits_shown(a.experiment.dataset)}. Above: mean test "
@@ -88,13 +88,13 @@ def comparison_caption(a: Analysis, b: Analysis, reading: str) -> str:
     )
 
 
-def difference_label(a: Analysis, b: Analysis) -> str:
+def difference_label(a: Result, b: Result) -> str:
     """Return the label of the axis of differences; long names would not fit beside it."""
     label = f"{b.name} − {a.name}"
     return f"{label if len(label) < 15 else 'difference'} (points)"
 
 
-def comparison_alt(a: Analysis, b: Analysis) -> str:
+def comparison_alt(a: Result, b: Result) -> str:
     """Describe a comparison's figure to whoever cannot see it."""
     e = a.experiment.epochs
     return (
@@ -104,7 +104,7 @@ def comparison_alt(a: Analysis, b: Analysis) -> str:
     )
 
 
-def curves_caption(results: Sequence[Analysis], reading: str) -> str:
+def curves_caption(results: Sequence[Result], reading: str) -> str:
     """Return the caption of the figure with all networks."""
     first = results[0]
     return (
@@ -113,13 +113,13 @@ def curves_caption(results: Sequence[Analysis], reading: str) -> str:
     )
 
 
-def curves_alt(results: Sequence[Analysis], reading: str) -> str:
+def curves_alt(results: Sequence[Result], reading: str) -> str:
     """Describe that figure to whoever cannot see it."""
     ends = ", ".join(f"{result.name} {result.mean[-1]:.1f}" for result in results)
     return f"Line chart over {results[0].experiment.epochs} epochs, {reading}. Percent at the end: {ends}."
 
 
-def abstract(readings: Mapping[str, Sequence[Analysis]]) -> str:
+def abstract(readings: Mapping[str, Sequence[Result]]) -> str:
     """Return the report's abstract, its numbers from the results."""
     first = next(iter(readings.values()))[0]
     parts = [
@@ -135,7 +135,7 @@ def abstract(readings: Mapping[str, Sequence[Analysis]]) -> str:
     return " ".join(parts)
 
 
-def forms(results: Sequence[Analysis]) -> str:
+def forms(results: Sequence[Result]) -> str:
     """Say what the other forms of the networks change in plain SGD; nothing where the study has none of them."""
     found = {result.experiment: result for result in results}
     standard = [e for e in found if e.one_hot_encoding and not e.fully_convolutional and not e.momentum]

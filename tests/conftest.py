@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lib import data
+from lib import datasets
 
 torch.set_num_threads(1)  # as the workers train; two threads of small operations wait for each other
 
@@ -9,10 +9,10 @@ torch.set_num_threads(1)  # as the workers train; two threads of small operation
 @pytest.fixture(scope="session")
 def mnist():
     """MNIST's digits; where they are not at hand, tests that need them are skipped and say so."""
-    raw = data.mnist_root() / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in data.MNIST_FILES):
+    raw = datasets.mnist_root() / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in datasets.MNIST_FILES):
         pytest.skip(f"MNIST is not in {raw}; set MNIST_ROOT to run this test")
-    return data.load("mnist")
+    return datasets.load("mnist")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import tomllib
 import nbformat
 import pytest
 
-from lib.training import ROOT
+from lib.machine import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from lib import files
+from lib.machine import processor
 
 SOURCE = Path(__file__).with_name("block.cpp")
 # Contraction to fused multiply-add rounds once instead of twice; nothing else may reorder or approximate (-ffast-math).
@@ -82,23 +83,6 @@ def key(command: list[str]) -> str:
     version = subprocess.run([command[0], "--version"], capture_output=True, timeout=60).stdout
     parts = [SOURCE.read_bytes(), "\0".join(command).encode(), version, processor().encode()]
     return hashlib.sha256(b"\0\0".join(parts)).hexdigest()[:16]
-
-
-@cache
-def processor() -> str:
-    """Describe the CPU: a library for another one must not be loaded, and results of another one differ in rounding.
-
-    Virtual machines give many processors one name, so it goes with their numbers and a hash of what they can do.
-    """
-    try:
-        pairs = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-        said = {name.strip().lower(): value.strip() for name, value in reversed(pairs)}  # of the first core
-        features = hashlib.sha256((said.get("flags") or said["features"]).encode()).hexdigest()[:8]  # x86, else ARM
-    except (OSError, LookupError):
-        return platform.processor() or platform.machine()
-    numbers = [name for name in ("cpu family", "model", "cpu implementer", "cpu part") if name in said]
-    known = [f"{name.removeprefix('cpu ')} {said[name]}" for name in numbers]
-    return ", ".join([said.get("model name", platform.machine()), *known, f"features {features}"])
 
 
 def build(command: list[str], path: Path) -> None:

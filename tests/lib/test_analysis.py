@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from lib import analysis, data, store, workers
+from lib import analysis, datasets, store, workers
 from lib.analysis import is_stored, load, paired, run_analysis, run_study
 from lib.experiment import Experiment
+from lib.pairs import draw_trial, fingerprint
 
 TRIALS = 30  # two blocks: 25 and 5
 TINY = Experiment(
@@ -83,7 +84,7 @@ def results_of(result):
 
 
 def path_of(root, experiment, first, last):
-    return store.block_path(root, experiment.configuration, range(first, last + 1))
+    return store.group_path(root, experiment.configuration, range(first, last + 1))
 
 
 def test_a_result_unpacks_as_name_mean_and_standard_deviation_with_ddof_1(trained):
@@ -119,7 +120,7 @@ def test_a_result_cannot_be_changed_and_knows_its_experiment(trained):
 
 def test_the_fingerprints_are_those_of_each_trials_pairs(trained):
     expected = [
-        data.fingerprint(*data.draw_trial("digits", TINY.train_pairs, TINY.test_pairs, TINY.seed, trial))
+        fingerprint(*draw_trial("digits", TINY.train_pairs, TINY.test_pairs, TINY.seed, trial))
         for trial in range(TRIALS)
     ]
     assert trained[1].data == expected
@@ -288,10 +289,10 @@ def test_an_unknown_option_is_refused(tmp_path, no_training):
 
 def test_missing_digits_are_said_before_training(tmp_path, monkeypatch, no_training):
     def missing(name):
-        raise data.DataError(f"no {name} here")
+        raise datasets.DataError(f"no {name} here")
 
-    monkeypatch.setattr("lib.data.load", missing)
-    with pytest.raises(data.DataError, match="no digits here"):
+    monkeypatch.setattr("lib.datasets.load", missing)
+    with pytest.raises(datasets.DataError, match="no digits here"):
         run_analysis(TINY, 3, results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lib import data, fused
-from lib.architectures import ARCHITECTURES, IMAGE, Shape, build, convolutionize, draw_weights, find
+from lib import fused, seeds
+from lib.architectures import ARCHITECTURES, IMAGE, Sizes, build, convolutionize, draw_weights
 from lib.experiment import Experiment
+from lib.foreign import find
 from lib.layers import Conv2d, ConvBlock, Flatten, Linear, Product, choose_implementation
+from lib.pairs import draw_trial, normalise, side_by_side
 from lib.teacher import Teacher
 
 compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
@@ -19,15 +21,22 @@ every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.prod
 
 
 def make(architecture, *, convolutional=False, one_hot=True, trials=2, dtype=torch.float64, seed=3, **sizes):
-    shape = Experiment(architecture=architecture, one_hot_encoding=one_hot, **sizes).shape(trials)
-    return build(architecture, shape, fully_convolutional=convolutional, seed=seed, trials=range(trials), dtype=dtype)
+    e = Experiment(architecture=architecture, one_hot_encoding=one_hot, **sizes)
+    return build(
+        find(architecture),
+        e.sizes(trials),
+        fully_convolutional=convolutional,
+        seed=seed,
+        trials=range(trials),
+        dtype=dtype,
+    )
 
 
 def teacher(trials=2, pairs=40):
     """A Teacher with a few embedded pairs per trial, and always the same order."""
-    sets = [data.normalise(*data.draw_trial("digits", pairs, pairs, 3, trial)) for trial in range(trials)]
-    orders = [data.generator(3, trial, "order") for trial in range(trials)]
-    return Teacher(data.stack([train for train, _ in sets]), data.stack([test for _, test in sets]), orders)
+    sets = [normalise(*draw_trial("digits", pairs, pairs, 3, trial)) for trial in range(trials)]
+    orders = [seeds.generator(3, trial, "order") for trial in range(trials)]
+    return Teacher(side_by_side([train for train, _ in sets]), side_by_side([test for _, test in sets]), orders)
 
 
 def noise(*shape, seed=0, dtype=torch.float64):
@@ -122,7 +131,7 @@ def test_layers_of_the_same_name_and_shape_start_equal_in_all_architectures():
 
 def test_the_start_of_a_trial_depends_on_neither_the_stack_nor_the_form_nor_the_dtype():
     stack = make("CAUX", trials=3)
-    alone = build("CAUX", Shape(), fully_convolutional=False, seed=3, trials=range(2, 3), dtype=torch.float64)
+    alone = build("CAUX", Sizes(), fully_convolutional=False, seed=3, trials=range(2, 3), dtype=torch.float64)
     for name, value in weights(stack).items():
         assert torch.equal(value[2:], weights(alone)[name]), name
     single = make("CAUX", trials=3, dtype=torch.float32)
@@ -232,11 +241,13 @@ def test_the_mixed_form_refuses_larger_images():
 OWN = """
 from lib.architectures import Network, Outputs, comparer, extractor
 from torch import nn
+from lib.pairs import draw_trial, normalise, side_by_side
+from lib.foreign import find
 
 
 class Own(Network):
-    def __init__(self, shape):
-        super().__init__(shape)
+    def __init__(self, sizes):
+        super().__init__(sizes)
         self.extract = extractor(shape)
         self.compare = comparer(shape, (8,))
 
@@ -245,8 +256,8 @@ class Own(Network):
 
 
 class Shared(Own):
-    def __init__(self, shape):
-        super().__init__(shape)
+    def __init__(self, sizes):
+        super().__init__(sizes)
         self.own = nn.Linear(3, 4)
 
 

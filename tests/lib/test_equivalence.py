@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib import data
+from lib import seeds, textbook
 from lib.architectures import ARCHITECTURES, build
 from lib.experiment import Experiment
+from lib.pairs import draw_trial, normalise, side_by_side
 from lib.teacher import Teacher
-from tests import textbook
 
 TRIALS, EPOCHS, PAIRS, BATCH = 3, 3, 200, 10
 OPTIMIZERS = {  # learning rates at which 60 steps really learn
@@ -23,12 +23,12 @@ OPTIMIZERS = {  # learning rates at which 60 steps really learn
 def make(architecture, convolutional=False, one_hot=True, trials=range(TRIALS), dtype=torch.float64, seed=5):
     """A stack with initial weights, and a Teacher that holds its trials' pairs."""
     e = Experiment(architecture=architecture, one_hot_encoding=one_hot, dataset="digits")
-    sets = [data.normalise(*data.draw_trial("digits", PAIRS, PAIRS, seed, trial)) for trial in trials]
-    orders = [data.generator(seed, trial, "order") for trial in trials]
+    sets = [normalise(*draw_trial("digits", PAIRS, PAIRS, seed, trial)) for trial in trials]
+    orders = [seeds.generator(seed, trial, "order") for trial in trials]
     stack = build(
-        architecture, e.shape(len(trials)), fully_convolutional=convolutional, seed=seed, trials=trials, dtype=dtype
+        architecture, e.sizes(len(trials)), fully_convolutional=convolutional, seed=seed, trials=trials, dtype=dtype
     )
-    return stack, Teacher(data.stack([a for a, _ in sets]), data.stack([b for _, b in sets]), orders)
+    return stack, Teacher(side_by_side([a for a, _ in sets]), side_by_side([b for _, b in sets]), orders)
 
 
 def train_alone(network, teacher, trial, settings, dtype=torch.float64, seed=5):
@@ -36,7 +36,7 @@ def train_alone(network, teacher, trial, settings, dtype=torch.float64, seed=5):
     optimizer = textbook.make_optimizer(
         network, settings["optimizer"], settings["learning_rate"], settings.get("momentum", 0)
     )
-    train, test, order = teacher.train_pairs, teacher.test_pairs, data.generator(seed, trial, "order")
+    train, test, order = teacher.train_pairs, teacher.test_pairs, seeds.generator(seed, trial, "order")
     losses, correct = [], []
     for _ in range(EPOCHS):
         losses.append(
@@ -45,7 +45,7 @@ def train_alone(network, teacher, trial, settings, dtype=torch.float64, seed=5):
                 optimizer,
                 train.images[trial].to(dtype),
                 train.target[trial],
-                train.digits[trial],
+                train.classes[trial],
                 torch.from_numpy(order.permutation(PAIRS)),
                 BATCH,
                 0.3,

@@ -80,7 +80,7 @@ REFUSED = {
     "missing module": ("architecture", "no_such_module:Net", ValueError, "No module named 'no_such_module'"),
     "missing class": ("architecture", "lib.architectures:Net", ValueError, "has no attribute 'Net'"),
     "no class": ("architecture", "lib.architectures:find", ValueError, "not a subclass of lib.architectures.Network"),
-    "other class": ("architecture", "lib.architectures:Shape", ValueError, "not a subclass"),
+    "other class": ("architecture", "lib.architectures:Sizes", ValueError, "not a subclass"),
     "only a colon": ("architecture", ":", ValueError, "cannot be imported"),
     "code for a module": ("architecture", f"{CODE}:Net", ValueError, "cannot be imported"),
     "more training pairs than digits": ("train_pairs", 30_001, ValueError, "1 to 30,000 for the data set 'mnist'"),
@@ -204,7 +204,7 @@ def test_random_parameters_make_a_valid_experiment_or_are_refused_by_name(parame
     assert json.loads(store.canonical(experiment.configuration)) == experiment.configuration
     again = Experiment(**dataclasses.asdict(experiment))
     assert again == experiment and again.key == experiment.key
-    assert experiment.shape(3).trials == 3
+    assert experiment.sizes(3).trials == 3
     assert 1 <= experiment.batch_size <= experiment.train_pairs
 
 
@@ -273,9 +273,9 @@ def test_the_name_says_what_the_legends_need(parameters, name):
 
 
 def test_the_shape_follows_the_fields():
-    shape = Experiment(channels="3-5", hidden="7-9-11", auxiliary_hidden=13, sigmoid=False).shape(4)
+    shape = Experiment(channels="3-5", hidden="7-9-11", auxiliary_hidden=13, sigmoid=False).sizes(4)
     assert dataclasses.astuple(shape) == (4, (3, 5), (7, 9, 11), 13, 2, 10, False)
-    shape = Experiment(one_hot_encoding=False).shape(1)
+    shape = Experiment(one_hot_encoding=False).sizes(1)
     assert (shape.outputs, shape.digit_outputs, shape.sigmoid) == (1, 1, True)
 
 

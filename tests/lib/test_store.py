@@ -60,7 +60,7 @@ from pathlib import Path
 import pytest
 
 from lib import store
-from lib.training import ROOT
+from lib.machine import ROOT
 
 TRIALS, EPOCHS, N = 3, 4, 30
 
@@ -201,7 +201,7 @@ def test_a_file_in_the_wrong_place_is_refused(tmp_path, stored):
 
 def test_another_schema_is_refused(tmp_path):
     record = {**make_record(), "schema": store.SCHEMA + 1}
-    path = put(store.block_path(tmp_path, record["configuration"], record["trials"]), record)
+    path = put(store.group_path(tmp_path, record["configuration"], record["trials"]), record)
     refused(path, f"schema is {store.SCHEMA + 1}.*reads {store.SCHEMA}")
 
 
@@ -279,10 +279,10 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_contradictions_are_refused(tmp_path, name):
     record = make_record()
-    path = store.block_path(tmp_path, record["configuration"], record["trials"])
+    path = store.group_path(tmp_path, record["configuration"], record["trials"])
     CONTRADICTIONS[name](record)
     if "configuration" in record and record["trials"] and "epochs" in record["configuration"]:
-        path = store.block_path(tmp_path, record["configuration"], record["trials"])
+        path = store.group_path(tmp_path, record["configuration"], record["trials"])
     with pytest.raises((ValueError, LookupError, TypeError)):
         store.write(tmp_path, record)
     assert not list(tmp_path.rglob("*.json")), "it was written"

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from lib import data, fused, teacher
+from lib import fused, teacher
 from lib.architectures import ARCHITECTURES, Outputs, build
-from lib.data import Pairs
 from lib.experiment import Experiment
 from lib.layers import ConvBlock
+from lib.pairs import Pairs, draw_trial, normalise, side_by_side
 from lib.teacher import DivergedError, Teacher, decide, loss_per_trial, right_auxiliary
 
 every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(ARCHITECTURES, (True, False))))
@@ -29,8 +29,10 @@ implementations = pytest.mark.parametrize(
 
 
 def make(architecture="WSN", *, one_hot=True, trials=2, dtype=torch.float64, implementation="torch", seed=3):
-    shape = Experiment(architecture=architecture, one_hot_encoding=one_hot).shape(trials)
-    network = build(architecture, shape, fully_convolutional=False, seed=seed, trials=range(trials), dtype=dtype)
+    shape = Experiment(architecture=architecture, one_hot_encoding=one_hot).sizes(trials)
+    network = build(
+        ARCHITECTURES[architecture], shape, fully_convolutional=False, seed=seed, trials=range(trials), dtype=dtype
+    )
     for module in network.modules():
         if isinstance(module, ConvBlock):
             module.implementation = implementation
@@ -39,8 +41,8 @@ def make(architecture="WSN", *, one_hot=True, trials=2, dtype=torch.float64, imp
 
 def sets(trials=2, pairs=25):
     """Training and test pairs, `[trials, pairs, ...]`."""
-    drawn = [data.normalise(*data.draw_trial("digits", pairs, pairs, 3, trial)) for trial in range(trials)]
-    return data.stack([train for train, _ in drawn]), data.stack([test for _, test in drawn])
+    drawn = [normalise(*draw_trial("digits", pairs, pairs, 3, trial)) for trial in range(trials)]
+    return side_by_side([train for train, _ in drawn]), side_by_side([test for _, test in drawn])
 
 
 def state(model):
@@ -147,7 +149,7 @@ def test_what_another_trial_sees_changes_no_bit_of_this_one(architecture, implem
     scrambled = [Pairs(*(values.clone() for values in vars(pairs).values())) for pairs in (train, test)]
     for pairs in scrambled:
         pairs.images[1] = torch.randn(pairs.images[1].shape, generator=torch.Generator().manual_seed(0))
-        pairs.target[1], pairs.digits[1] = 1 - pairs.target[1], 9 - pairs.digits[1]
+        pairs.target[1], pairs.classes[1] = 1 - pairs.target[1], 9 - pairs.classes[1]
     networks, histories = [], []
     for pairs in ((train, test), scrambled):
         network = make(architecture, trials=3, dtype=torch.float32, implementation=implementation)
@@ -200,7 +202,7 @@ def test_an_epoch_shows_each_pair_once_to_its_own_trial_in_an_order_of_its_own()
         for trial in range(3):
             order = torch.cat([batch.images[trial, :, 0, 0, 0] for batch in batches]).long() - 100 * trial
             assert sorted(order.tolist()) == list(range(25))
-            for name in ("target", "digits"):
+            for name in ("target", "classes"):
                 seen = torch.cat([getattr(batch, name)[trial] for batch in batches])
                 assert torch.equal(seen, getattr(train, name)[trial, order]), "pairs and targets came apart"
             orders.append(tuple(order.tolist()))
@@ -209,7 +211,7 @@ def test_an_epoch_shows_each_pair_once_to_its_own_trial_in_an_order_of_its_own()
 
 def test_batches_have_the_models_dtype():
     (batch,) = Teacher(*sets()).batches(25, torch.zeros(0, dtype=torch.float64))
-    assert batch.images.dtype == torch.float64 and batch.target.dtype == batch.digits.dtype == torch.int64
+    assert batch.images.dtype == torch.float64 and batch.target.dtype == batch.classes.dtype == torch.int64
 
 
 def test_on_epoch_is_called_after_each_epoch():
@@ -353,7 +355,7 @@ def test_training_stops_in_the_epoch_that_diverges(part):
             outputs = super().forward(images)
             return Outputs(**{**outputs._asdict(), part: getattr(outputs, part) / 0}) if self.bad else outputs
 
-    network = Diverging(Experiment(architecture="SAUX").shape(2)).double()
+    network = Diverging(Experiment(architecture="SAUX").sizes(2)).double()
     epochs = []
 
     def on_epoch():

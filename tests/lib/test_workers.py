@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from lib import Experiment, run_analysis, store, workers
-from lib.training import ROOT
+from lib.machine import ROOT
 from lib.workers import StudyError
 
 TRIALS = 60  # blocks 0-24, 25-49, 50-59
@@ -27,11 +27,12 @@ EVENTFUL = '''
 import os, signal, time
 from pathlib import Path
 from lib.architectures import WSN
+from lib.machine import ROOT
 
 class Eventful(WSN):
     """A network to which something happens."""
-    def __init__(self, shape):
-        super().__init__(shape)
+    def __init__(self, sizes):
+        super().__init__(sizes)
         log = Path(os.environ["EVENT_LOG"])
         with log.open("a") as file:
             file.write(f"{os.getpid()}\\n")

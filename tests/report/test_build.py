@@ -9,7 +9,7 @@ import papermill
 import pytest
 from pypdf import PdfReader
 
-from lib.training import ROOT
+from lib.machine import ROOT
 from report import build, study
 
 TINY = {"dataset": "digits", "epochs": 30, "train_pairs": 60, "test_pairs": 40}
@@ -132,7 +132,7 @@ def test_a_notebook_whose_kernel_is_killed_is_not_finished(tmp_path, monkeypatch
 
 
 def test_the_published_report_is_made_from_these_sources():
-    page = ROOT / "report" / "report.html"
+    page = ROOT / "report" / "published" / "report.html"
     assert f'content="{build.sources()}"' in page.read_text(), "run `make publish` and commit what it writes"
-    assert (ROOT / "report" / "report.pdf").is_file()
+    assert (ROOT / "report" / "published" / "report.pdf").is_file()
     assert study.TRIALS >= 25

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from lib import Analysis, Experiment
-from report import claims, display, statistics, study, words
+from lib import Experiment, Result
+from report import claims, statistics, study, words
+from report.press import display
 
 # What the original says, section 1.4: the sentences that hold its claims.
 SECTION = """
@@ -38,7 +39,7 @@ def result(name, mean, *, seed, noise=1.0, trials=TRIALS, data=None, **changes):
         "data": data or [f"pairs-{trial}" for trial in range(trials)],
         "auxiliary_total": None,
     }
-    return Analysis(experiment, trials, (record,))
+    return Result(experiment, trials, (record,))
 
 
 def four(sn, wsn, saux, caux, **options):

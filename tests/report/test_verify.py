@@ -19,7 +19,7 @@ SMALL = Experiment(architecture="SAUX", dataset="digits", epochs=5, learning_rat
 @pytest.fixture(autouse=True)
 def committed(monkeypatch):
     """These tests hold in a checkout with changes, and without git."""
-    monkeypatch.setattr("lib.training.code_version", lambda: CLEAN)
+    monkeypatch.setattr("lib.machine.code_version", lambda: CLEAN)
 
 
 @pytest.fixture(scope="module")

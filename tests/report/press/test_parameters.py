@@ -1,6 +1,6 @@
 import pytest
 
-from report.parameters import assigned, check
+from report.press.parameters import assigned, check
 
 DECLARED = "epochs: int = 100  # comment\ntrials = 5\n"
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lib.architectures import IMAGE, Network
 from lib.layers import Conv2d, ConvBlock, Flatten, Linear
-from report import style
+from report.pictures import style
 
 PAIRS = 3  # examples
 ANSWERS = {"comparison": "first ≤ second?", "digits": "class of each digit"}  # by task
@@ -57,7 +57,7 @@ class Lane:
 def read(network: Network) -> list[Lane]:
     """Return the lanes of `network` in the order in which pairs pass them, auxiliary ones last; it stays as it is."""
     network = copy.deepcopy(network).eval()
-    trials, calls = network.shape.trials, {}
+    trials, calls = network.sizes.trials, {}
     for module in network.modules():
         module.register_forward_hook(
             lambda module, x, y: calls.setdefault(module, []).append((x[0], y if isinstance(y, Tensor) else y[0]))

@@ -1,8 +1,4 @@
-"""The digits (MNIST, or the small set that scikit-learn embeds), pairs of them, and every random stream.
-
-Images are 14x14 with values in [0, 1]; a pair is two distinct digits, its target 1 where the first class is smaller
-than or equal to the second (original report, section 1.1).
-"""
+"""The digits: MNIST, or the small set that scikit-learn embeds; images are 14x14 with values in [0, 1]."""
 
 import hashlib
 import os
@@ -30,10 +26,6 @@ MNIST_FILES = {
 DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer; torchvision itself would wait for ever
 EMBEDDED_TRAIN = 1100  # the first 1,100 of scikit-learn's 1,797 digits train, the other 697 test
 
-# Numbers in the seeds: written down once, never reused. No architecture, worker or stack is in a seed, so trial 17 of
-# two architectures sees the same pairs in the same order, and their difference is a paired one.
-PURPOSES = {"data": 0, "weights": 1, "order": 2}
-
 
 class DataError(RuntimeError):
     """The digits cannot be had, or are not what they should be; the message says which file, why, and what to do."""
@@ -45,88 +37,6 @@ class Digits:
 
     images: Tensor
     classes: Tensor
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of digits, of one trial or (with a leading axis) of a stack of trials.
-
-    `images` `[(trials,) n, 2, 14, 14]`, `target` `[(trials,) n]` int64 (1 where first <= second) and `digits`
-    `[(trials,) n, 2]` int64, the two classes.
-    """
-
-    images: Tensor
-    target: Tensor
-    digits: Tensor
-
-
-def generator(seed: int, trial: int, purpose: str, layer: str = "") -> np.random.Generator:
-    """Return the random stream of one purpose ("data", "weights", "order") of one trial; weights have one per layer."""
-    return np.random.default_rng(np.random.SeedSequence([seed, trial, PURPOSES[purpose], *layer.encode()]))
-
-
-def draw_pairs(digits: Digits, n: int, rng: np.random.Generator) -> Pairs:
-    """Draw `n` pairs of distinct digits; no digit is used twice.
-
-    Returns images `[n, 2, 14, 14]`, target `[n]` and the classes `[n, 2]`. The first pairs of a larger draw are the
-    smaller draw.
-
-    Raises ValueError when the set has fewer than `2 * n` digits.
-    """
-    count = len(digits.classes)
-    if 2 * n > count:
-        raise ValueError(
-            f"{n} pairs need {2 * n} distinct digits, and this set has {count}: at most {count // 2} pairs"
-        )
-    chosen = torch.from_numpy(rng.permutation(count)[: 2 * n].reshape(n, 2))
-    classes = digits.classes[chosen]
-    return Pairs(digits.images[chosen], (classes[:, 0] <= classes[:, 1]).long(), classes)
-
-
-def normalise(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
-    """Shift and scale both sets of one trial by the mean and SD of all pixels of its *training* images."""
-    pixels = train.images.double()
-    mean, sd = pixels.mean(), pixels.std(correction=0)
-    if sd == 0:
-        raise DataError("all training images are one flat grey: they cannot be normalised")
-    train, test = (Pairs(((p.images.double() - mean) / sd).float(), p.target, p.digits) for p in (train, test))
-    return train, test
-
-
-def draw_trial(dataset: str, train_pairs: int, test_pairs: int, seed: int, trial: int) -> tuple[Pairs, Pairs]:
-    """Draw the training and test pairs of one trial, not yet normalised: training digits train, test digits test."""
-    rng = generator(seed, trial, "data")
-    train, test = load(dataset)
-    return draw_pairs(train, train_pairs, rng), draw_pairs(test, test_pairs, rng)
-
-
-def fingerprint(*sets: Pairs) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the drawn pairs: two results may be paired where it is equal."""
-    digest = hashlib.sha256()
-    for pairs in sets:
-        digest.update(pairs.images.numpy().astype("<f4").tobytes())
-        digest.update(pairs.digits.numpy().astype("<i8").tobytes())
-    return digest.hexdigest()[:16]
-
-
-def empty_stack(trials: int, n: int) -> Pairs:
-    """Return room for `n` pairs of each of several trials, `[trials, n, ...]`, to be filled by `put`."""
-    classes = torch.empty(trials, n, 2, dtype=torch.int64)
-    return Pairs(torch.empty(trials, n, 2, 14, 14), torch.empty(trials, n, dtype=torch.int64), classes)
-
-
-def put(whole: Pairs, place: int, pairs: Pairs) -> None:
-    """Write the pairs of one trial into its place of a stack."""
-    for name, values in vars(pairs).items():
-        getattr(whole, name)[place] = values
-
-
-def stack(trials: list[Pairs]) -> Pairs:
-    """Put the pairs of several trials side by side, `[trials, n, ...]`."""
-    whole = empty_stack(len(trials), len(trials[0].target))
-    for place, pairs in enumerate(trials):
-        put(whole, place, pairs)
-    return whole
 
 
 @cache

@@ -1,7 +1,7 @@
 """What the notebooks show: figures, tables and sentences that carry their label, caption and alternative text.
 
-JupyterLab shows each of them with its caption; `report.export` reads the label, the caption and the alternative text
-from the output's metadata, numbers them and resolves links such as `[the figure](#fig-6a)`.
+JupyterLab shows each of them with its caption; `report.press.export` reads the label, the caption and the alternative
+text from the output's metadata, numbers them and resolves links such as `[the figure](#fig-6a)`.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Measure, side by side, how long one epoch of one trial takes: a textbook loop, `torch.func.vmap`, and our stacks.
 
-`python -m report.benchmark` writes `report/benchmark.json` in some minutes; nothing else should run meanwhile. On one
-pinned core, one thread each, all contenders take turns in every round, so what slows the machine slows all of them; the
-numbers are medians over the rounds, with the smallest and the greatest. `--long` adds a check that both implementations
-of the convolution block learn the same, and `--quick` does everything at a tiny size.
+`python -m report.speed.benchmark` writes `report/published/benchmark.json` in some minutes; nothing else should run
+meanwhile. On one pinned core, one thread each, all contenders take turns in every round, so what slows the machine
+slows all of them; the numbers are medians over the rounds, with the smallest and the greatest. `--long` adds a check
+that both implementations of the convolution block learn the same, and `--quick` does everything at a tiny size.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from importlib import import_module
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -29,18 +28,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from lib import Experiment, Teacher, data, files, run_study
+from lib import Experiment, Teacher, datasets, files, run_study, seeds, textbook
 from lib.architectures import ARCHITECTURES
-from lib.data import Pairs
-from lib.fused.build import processor
 from lib.layers import ConvBlock, choose_implementation
+from lib.machine import ROOT, code_version, cores, processor
+from lib.pairs import Pairs, draw_trial, normalise, side_by_side
+from lib.store import GROUP
 from lib.teacher import TEST_BATCH, Score
-from lib.training import BLOCK, ROOT, code_version, make_network
-from lib.workers import cores, duration, set_up_process
+from lib.training import make_network
+from lib.workers import duration, set_up_process
 from report import statistics, study
-from report.memory import memory
+from report.speed.memory import memory
 
-FILE = ROOT / "report" / "benchmark.json"
+FILE = ROOT / "report" / "published" / "benchmark.json"
 SCHEMA = 1
 UNITS = {
     "*_ms": "milliseconds per trial and epoch (training and one pass over the test set)",
@@ -61,8 +61,8 @@ class Size:
     dataset: str
     train_pairs: int
     test_pairs: int
-    stack: int = BLOCK
-    vmap_stacks: tuple[int, ...] = (5, BLOCK)
+    stack: int = GROUP
+    vmap_stacks: tuple[int, ...] = (5, GROUP)
     rounds: int = 11
     matrices: tuple[int, ...] = (512, 1024, 1536)  # sizes of the products that measure the core's rate
     scaling_trials: tuple[int, ...] = (25, 100, 300, 600)
@@ -85,7 +85,7 @@ class Size:
 def full_size() -> Size:
     """Return the size of the real benchmark: MNIST, or the embedded digits where it is not at hand."""
     dataset, _ = study.dataset_at_hand("mnist")
-    train_pairs, test_pairs = data.DATASETS[dataset]
+    train_pairs, test_pairs = datasets.DATASETS[dataset]
     return Size(dataset=dataset, train_pairs=train_pairs, test_pairs=test_pairs)
 
 
@@ -97,9 +97,9 @@ QUICK = Size(
     vmap_stacks=(2, 3),
     rounds=1,
     matrices=(256,),
-    scaling_trials=(BLOCK, 2 * BLOCK),
+    scaling_trials=(GROUP, 2 * GROUP),
     scaling_epochs=1,
-    worker_trials=2 * BLOCK,
+    worker_trials=2 * GROUP,
     long_trials=4,
     long_epochs=2,
 )
@@ -117,7 +117,7 @@ class Contender:
     """
 
     experiment: Experiment
-    method: str  # of report.speed.METHODS
+    method: str  # of report.tables.METHODS
     stack: int = 1
 
     @property
@@ -140,22 +140,11 @@ def contenders(size: Size) -> list[Contender]:
     return chosen
 
 
-def textbook_module() -> ModuleType:
-    """Return `tests.textbook`, which is not installed. Raises ModuleNotFoundError that says where to run this."""
-    try:
-        from tests import textbook
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the benchmark compares with tests/textbook.py: run `python -m report.benchmark` in the project's folder"
-        ) from error
-    return textbook
-
-
 @cache
 def sets(dataset: str, train_pairs: int, test_pairs: int, seed: int, stack: int) -> tuple[Pairs, Pairs]:
     """Return the normalised training and test pairs of the first trials, `[trials, n, ...]`."""
-    drawn = [data.normalise(*data.draw_trial(dataset, train_pairs, test_pairs, seed, trial)) for trial in range(stack)]
-    return data.stack([train for train, _ in drawn]), data.stack([test for _, test in drawn])
+    drawn = [normalise(*draw_trial(dataset, train_pairs, test_pairs, seed, trial)) for trial in range(stack)]
+    return side_by_side([train for train, _ in drawn]), side_by_side([test for _, test in drawn])
 
 
 class TimedTeacher(Teacher):
@@ -173,7 +162,7 @@ class TimedTeacher(Teacher):
 
 def teacher_of(e: Experiment, stack: int) -> TimedTeacher:
     """Return a Teacher of the first trials of an experiment."""
-    orders = [data.generator(e.seed, trial, "order") for trial in range(stack)]
+    orders = [seeds.generator(e.seed, trial, "order") for trial in range(stack)]
     return TimedTeacher(*sets(e.dataset, e.train_pairs, e.test_pairs, e.seed, stack), orders)
 
 
@@ -194,7 +183,7 @@ def prepare_stack(e: Experiment, method: str, stack: int) -> Callable[[], Timing
 
 def textbook_networks(e: Experiment, stack: int, dtype: torch.dtype = torch.float32) -> list[nn.Module]:
     """Return the plain networks of the first trials, with the weights that a stack starts with."""
-    textbook, start = textbook_module(), make_network(e, range(stack), dtype)
+    start = make_network(e, range(stack), dtype)
     networks = []
     for trial in range(stack):
         network = textbook.Textbook(e.architecture, e.fully_convolutional, e.one_hot_encoding, e.sigmoid).to(dtype)
@@ -205,7 +194,7 @@ def textbook_networks(e: Experiment, stack: int, dtype: torch.dtype = torch.floa
 
 def prepare_textbook(e: Experiment) -> Callable[[], Timing]:
     """Return a function that trains one plain network in a plain loop for one epoch and tests it."""
-    textbook, teacher = textbook_module(), teacher_of(e, 1)
+    teacher = teacher_of(e, 1)
     [network], [order] = textbook_networks(e, 1), teacher.orders
     train, test = (
         Pairs(*(values[0] for values in vars(p).values())) for p in (teacher.train_pairs, teacher.test_pairs)
@@ -307,7 +296,7 @@ def multiply_adds(e: Experiment) -> dict[str, int]:
     training the gradient of the weights takes the same again, and so does that of the input where one is needed: not
     for the images. A test runs the auxiliary head too, whose score is stored.
     """
-    network = textbook_module().Textbook(e.architecture, e.fully_convolutional, e.one_hot_encoding, e.sigmoid)
+    network = textbook.Textbook(e.architecture, e.fully_convolutional, e.one_hot_encoding, e.sigmoid)
     counted = {"train": 0, "test": 0}
 
     def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -441,15 +430,15 @@ def measure_scaling(size: Size) -> dict[str, object]:
         ready = {"mp_context": context, "initializer": import_module, "initargs": ("lib",)}
         with ProcessPoolExecutor(1, **ready) as one, ProcessPoolExecutor(2, **ready) as two:
             imported = one.submit(memory).result()
-            seconds(one, BLOCK)  # reads the digits, loads the compiled block
+            seconds(one, GROUP)  # reads the digits, loads the compiled block
             blocks, first = 1, one.submit(memory).result()
             for trials in size.scaling_trials:
-                taken, blocks = seconds(one, trials), blocks + -(-trials // BLOCK)
+                taken, blocks = seconds(one, trials), blocks + -(-trials // GROUP)
                 held = one.submit(memory).result()
                 row = {"trials": trials, "total_s": round(taken, 3), "per_trial_s": float(f"{taken / trials:.5g}")}
                 sizes.append({**row, "blocks_so_far": blocks, **held})
                 print(f"{trials} trials in {taken:.1f} s, {held['peak_mb']:.0f} MB after {blocks} blocks", flush=True)
-            seconds(two, 2 * BLOCK)
+            seconds(two, 2 * GROUP)
             for number in range(1, size.rounds + 1):
                 rounds.append((seconds(one, size.worker_trials), seconds(two, size.worker_trials)))
                 told = "{:.1f} s by one, {:.1f} s by two".format(*rounds[-1])
@@ -542,10 +531,10 @@ def read(file: str | Path = FILE) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m report.benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m report.speed.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="tiny, on the embedded digits: the numbers mean nothing")
     parser.add_argument("--long", action="store_true", help="only check that both implementations learn the same")
-    parser.add_argument("--output", type=Path, help="default: report/benchmark.json (build/quick/... with --quick)")
+    parser.add_argument("--output", type=Path, help="default: in report/published (build/quick with --quick)")
     options = parser.parse_args(arguments)
     file = options.output or (ROOT / "build" / "quick" / "benchmark.json" if options.quick else FILE)
     size, start = QUICK if options.quick else full_size(), time.perf_counter()

@@ -10,15 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from lib.architectures import ARCHITECTURES, Network, Outputs, Shape, build, extractor, head
+from lib.architectures import ARCHITECTURES, Network, Outputs, Sizes, build, extractor, head
 from lib.layers import ConvBlock, Flatten, Linear
-from report import diagrams, style
+from report.pictures import diagrams, style
 
 ONE_HOT, SINGLE = {}, {"outputs": 1, "digit_outputs": 1}
 
 
 def network(name, *, fully_convolutional=False, **sizes):
-    return build(name, Shape(**sizes), fully_convolutional=fully_convolutional, seed=1, trials=range(1))
+    return build(ARCHITECTURES[name], Sizes(**sizes), fully_convolutional=fully_convolutional, seed=1, trials=range(1))
 
 
 def texts(fig):
@@ -48,13 +48,13 @@ class Difference(Network):
 
     auxiliary_task = "parity"
 
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.look = extractor(shape)
-        self.embed = nn.Sequential(Flatten(shape.maps), Linear(shape.trials, 128, 20), nn.Tanh())
-        self.judge = nn.Sequential(Linear(shape.trials, 20, 1000), nn.LeakyReLU(), Linear(shape.trials, 1000, 2))
-        self.a_rather_long_name = head(shape, shape.maps, (8,), 2)
-        self.scale = nn.Parameter(torch.ones(shape.trials, 1, 1))
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.look = extractor(sizes)
+        self.embed = nn.Sequential(Flatten(sizes.maps), Linear(sizes.trials, 128, 20), nn.Tanh())
+        self.judge = nn.Sequential(Linear(sizes.trials, 20, 1000), nn.LeakyReLU(), Linear(sizes.trials, 1000, 2))
+        self.a_rather_long_name = head(sizes, sizes.maps, (8,), 2)
+        self.scale = nn.Parameter(torch.ones(sizes.trials, 1, 1))
 
     def forward(self, images):
         maps = [self.look(images[:, :, i : i + 1].unsqueeze(3)).flatten(2, 3) for i in (0, 1)]
@@ -65,9 +65,9 @@ class Difference(Network):
 class Headless(Network):
     """The answer is no child's output."""
 
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.left, self.right = extractor(shape), extractor(shape)
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.left, self.right = extractor(sizes), extractor(sizes)
 
     def forward(self, images):
         first, second = images.unsqueeze(3).split(1, dim=2)
@@ -77,10 +77,10 @@ class Headless(Network):
 class Early(Network):
     """The digits meet before the first layer."""
 
-    def __init__(self, shape):
-        super().__init__(shape)
-        self.both = nn.Sequential(ConvBlock(shape.trials, 2, 8, 14))
-        self.compare = head(shape, (8, 6, 6), (64,), shape.outputs)
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.both = nn.Sequential(ConvBlock(sizes.trials, 2, 8, 14))
+        self.compare = head(sizes, (8, 6, 6), (64,), sizes.outputs)
 
     def forward(self, images):
         return Outputs(self.compare(self.both(images.unsqueeze(2)).flatten(2, 3)))
@@ -100,14 +100,14 @@ def test_every_form_is_legible_and_its_parameters_add_up(name, fully_convolution
 
 @pytest.mark.parametrize("architecture", [Difference, Headless, Early])
 def test_a_network_from_elsewhere_is_drawn_too(architecture):
-    net = architecture(Shape(trials=2))
+    net = architecture(Sizes(trials=2))
     assert_legible(diagrams.draw_architecture(net, auxiliary_weight=0.1))
     assert sum(row[-1] for row in diagrams.describe(net)) == net.parameters_per_trial
     assert architecture.__name__ in diagrams.alt_text(net)
 
 
 def test_roles_follow_from_the_run_and_not_from_the_names():
-    lanes = {lane.name: lane for lane in diagrams.read(Difference(Shape()))}
+    lanes = {lane.name: lane for lane in diagrams.read(Difference(Sizes()))}
     assert [(lane.digits, lane.auxiliary, lane.answers) for lane in lanes.values()] == [
         (2, False, ""),
         (2, False, ""),
@@ -178,7 +178,7 @@ def test_the_alternative_text_says_the_sizes_the_roles_and_the_total():
 
 
 def test_looking_changes_nothing():
-    net = build("CAUX", Shape(trials=3), fully_convolutional=False, seed=1, trials=range(3), dtype=torch.float64)
+    net = build("CAUX", Sizes(trials=3), fully_convolutional=False, seed=1, trials=range(3), dtype=torch.float64)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     diagrams.draw_architecture(net)
     assert net.training and all(not module._forward_hooks for module in net.modules())
@@ -186,7 +186,7 @@ def test_looking_changes_nothing():
 
 
 def test_a_stack_is_drawn_as_one_of_its_trials():
-    stack = build("SAUX", Shape(trials=4), fully_convolutional=False, seed=1, trials=range(4))
+    stack = build("SAUX", Sizes(trials=4), fully_convolutional=False, seed=1, trials=range(4))
     assert texts(diagrams.draw_architecture(stack)) == texts(diagrams.draw_architecture(network("SAUX")))
 
 

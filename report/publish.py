@@ -1,6 +1,6 @@
-"""Write what the repository shows of the stored study: README's table, `report/claims.json`, every trial as a CSV.
+"""Write what the repository shows of the stored study: README's table, `claims.json`, every trial as a CSV.
 
-`python -m report.readme` writes them; with `--check` it writes nothing and exits with 1 when one is out of date.
+`python -m report.publish` writes them; with `--check` it writes nothing and exits with 1 when one is out of date.
 """
 
 import argparse
@@ -10,32 +10,32 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lib import Analysis, files
+from lib import Result, files
 from lib.analysis import is_stored, load, paired
-from lib.training import ROOT
+from lib.machine import ROOT
 from report import claims, statistics, study, words
 
 START, END = "<!-- results -->", "<!-- /results -->"
 CSV_HEADER = ("experiment", "reading", "key", "trial", "accuracy")  # after the last epoch, in percent
 
 
-def stored_study(root: Path = ROOT) -> list[Analysis]:
+def stored_study(root: Path = ROOT) -> list[Result]:
     """Return the stored results of the study. Raises FileNotFoundError when a standard experiment is missing."""
     folder = root / "report" / "results"
     wanted = [e for e in study.EXPERIMENTS if e in study.STANDARD or is_stored(e, study.TRIALS, folder)]
     return [load(experiment, study.TRIALS, folder) for experiment in wanted]
 
 
-def standard_readings(results: Sequence[Analysis]) -> dict[str, list[Analysis]]:
+def standard_readings(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Return the results of the four networks in their standard form, by reading."""
-    readings: dict[str, list[Analysis]] = {}
+    readings: dict[str, list[Result]] = {}
     for result in results:
         if result.experiment.one_hot_encoding and not result.experiment.fully_convolutional:
             readings.setdefault(study.reading(result.experiment), []).append(result)
     return readings
 
 
-def section(readings: Mapping[str, Sequence[Analysis]]) -> str:
+def section(readings: Mapping[str, Sequence[Result]]) -> str:
     """Return README's part between the markers: the table, what its columns are, and what becomes of the claims."""
     first = next(iter(readings.values()))[0]
     header = ["network", *itertools.chain(*((name, "difference") for name in readings)), "trials"]
@@ -47,7 +47,7 @@ def section(readings: Mapping[str, Sequence[Analysis]]) -> str:
     caption = (
         f"Test accuracy in percent after epoch {first.experiment.epochs}, mean ± standard deviation over trials; "
         "difference to the network in the row above, in points, paired by trial, with its 95 % interval. "
-        "[Every trial](report/results/accuracy.csv), [every claim](report/claims.json)."
+        "[Every trial](report/published/accuracy.csv), [every claim](report/published/claims.json)."
     )
     return f"{table}\n\n{caption}\n\n{claims.summary(claims.ledger(readings))}"
 
@@ -60,7 +60,7 @@ def filled(text: str, content: str) -> str:
     return f"{before}{START}\n{content}\n{END}{rest.split(END)[1]}"
 
 
-def accuracies(results: Sequence[Analysis]) -> list[list[str]]:
+def accuracies(results: Sequence[Result]) -> list[list[str]]:
     """Return a row per experiment and trial, for the CSV."""
     return [
         [result.name, study.reading(result.experiment), result.experiment.key, str(trial), f"{accuracy:.10g}"]
@@ -69,33 +69,34 @@ def accuracies(results: Sequence[Analysis]) -> list[list[str]]:
     ]
 
 
-def write(results: Sequence[Analysis], root: Path = ROOT) -> None:
+def write(results: Sequence[Result], root: Path = ROOT) -> None:
     """Write the three files; each appears whole. Raises ValueError for a README without the markers."""
     readings = standard_readings(results)
     readme = root / "README.md"
     text = filled(readme.read_text(encoding="utf-8"), section(readings))
     files.write(readme, text)
-    files.write(root / "report" / "claims.json", claims.as_json(claims.ledger(readings)))
-    files.write(root / "report" / "results" / "accuracy.csv", files.table(CSV_HEADER, accuracies(results)))
+    files.write(root / "report" / "published" / "claims.json", claims.as_json(claims.ledger(readings)))
+    files.write(root / "report" / "published" / "accuracy.csv", files.table(CSV_HEADER, accuracies(results)))
 
 
-def outdated(results: Sequence[Analysis], root: Path = ROOT) -> list[str]:
+def outdated(results: Sequence[Result], root: Path = ROOT) -> list[str]:
     """Return which of the three files are missing or differ from the results."""
     readings = standard_readings(results)
     readme = (root / "README.md").read_text(encoding="utf-8")
-    ledger, table = root / "report" / "claims.json", root / "report" / "results" / "accuracy.csv"
+    ledger, table = root / "report" / "published" / "claims.json", root / "report" / "published" / "accuracy.csv"
     current = {
         "README.md": filled(readme, section(readings)) == readme,
-        "report/claims.json": ledger.is_file()
+        "report/published/claims.json": ledger.is_file()
         and ledger.read_text(encoding="utf-8") == claims.as_json(claims.ledger(readings)),
-        "report/results/accuracy.csv": table.is_file() and _read_csv(table) == [list(CSV_HEADER), *accuracies(results)],
+        "report/published/accuracy.csv": table.is_file()
+        and _read_csv(table) == [list(CSV_HEADER), *accuracies(results)],
     }
     return [name for name, same in current.items() if not same]
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
     """Write or check the files, from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m report.readme", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m report.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
     options = parser.parse_args(arguments)
     try:
@@ -103,12 +104,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
         if not options.check:
             write(results, root)
         elif names := outdated(results, root):
-            sys.exit(f"not as the stored results have it: {', '.join(names)}; run python -m report.readme")
+            sys.exit(f"not as the stored results have it: {', '.join(names)}; run python -m report.publish")
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"{error}")
 
 
-def _columns(results: Sequence[Analysis]) -> Iterator[tuple[str, str]]:
+def _columns(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
     """Give the accuracy and the difference to the network before it, of each network under one reading."""
     for before, network in zip([None, *results], results, strict=False):
         accuracy, difference = f"{network.mean[-1]:.1f} ± {network.sd[-1]:.1f}", ""

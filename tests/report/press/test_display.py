@@ -6,8 +6,8 @@ import pypandoc
 import pytest
 from IPython.display import Markdown
 
-from report import display
-from report.display import escape, say, show_figure, show_table
+from report.press import display
+from report.press.display import escape, say, show_figure, show_table
 
 FIGURE = {"label": "fig-6a", "caption": "SN against WSN.", "alt": "Two rising curves."}
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lib import Experiment, store
-from lib.training import ROOT, blocks
-from report import readme, study
+from lib.machine import ROOT
+from lib.store import groups
+from report import publish, study
 
 README = "# Title\n\nFirst.\n\n<!-- results -->\nold\n<!-- /results -->\n\nLast.\n"
 TRIALS, EPOCHS, PAIRS = 3, 2, 10
@@ -54,7 +55,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_table_has_the_stored_numbers(project):
-    readme.main([], root=project)
+    publish.main([], root=project)
     text = (project / "README.md").read_text(encoding="utf-8")
     lines = text.splitlines()
     assert "| network | plain SGD | difference | SGD with momentum 0.9 | difference | trials |" in lines
@@ -66,7 +67,7 @@ def test_the_table_has_the_stored_numbers(project):
 
 
 def test_all_outside_of_the_markers_stays(project):
-    readme.main([], root=project)
+    publish.main([], root=project)
     text = (project / "README.md").read_text(encoding="utf-8")
     assert text.startswith(README.split("old")[0])
     assert text.endswith(README.split("old")[1])
@@ -74,8 +75,8 @@ def test_all_outside_of_the_markers_stays(project):
 
 
 def test_the_csv_has_a_row_per_experiment_and_trial(project):
-    readme.main([], root=project)
-    with (project / "report" / "results" / "accuracy.csv").open(newline="") as file:
+    publish.main([], root=project)
+    with (project / "report" / "published" / "accuracy.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9 * TRIALS
     assert rows[4] == {
@@ -89,27 +90,29 @@ def test_the_csv_has_a_row_per_experiment_and_trial(project):
 
 
 def test_check_passes_after_writing_and_names_what_was_changed(project):
-    with pytest.raises(SystemExit, match=r"README\.md, report/claims\.json, report/results/accuracy\.csv; run"):
-        readme.main(["--check"], root=project)
+    with pytest.raises(
+        SystemExit, match=r"README\.md, report/published/claims\.json, report/published/accuracy\.csv; run"
+    ):
+        publish.main(["--check"], root=project)
     assert (project / "README.md").read_text(encoding="utf-8") == README  # it writes nothing
-    readme.main([], root=project)
-    readme.main(["--check"], root=project)
+    publish.main([], root=project)
+    publish.main(["--check"], root=project)
     path = project / "README.md"
     path.write_text(path.read_text(encoding="utf-8").replace("80.0 ±", "81.0 ±"), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"have it: README\.md; run"):
-        readme.main(["--check"], root=project)
+        publish.main(["--check"], root=project)
 
 
 def test_writing_twice_changes_nothing(project):
-    readme.main([], root=project)
+    publish.main([], root=project)
     first = (project / "README.md").read_bytes()
-    readme.main([], root=project)
+    publish.main([], root=project)
     assert (project / "README.md").read_bytes() == first
 
 
 def test_the_ledger_is_written_too(project):
-    readme.main([], root=project)
-    ledger = json.loads((project / "report" / "claims.json").read_text(encoding="utf-8"))
+    publish.main([], root=project)
+    ledger = json.loads((project / "report" / "published" / "claims.json").read_text(encoding="utf-8"))
     assert {claim["reading"] for claim in ledger} == set(study.READINGS)
 
 
@@ -117,22 +120,22 @@ def test_the_ledger_is_written_too(project):
 def test_a_readme_without_the_markers_is_refused_and_left(project, text):
     (project / "README.md").write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit, match="once each"):
-        readme.main([], root=project)
+        publish.main([], root=project)
     assert (project / "README.md").read_text(encoding="utf-8") == text
 
 
 def test_missing_results_are_named(project, monkeypatch):
     monkeypatch.setattr(study, "TRIALS", TRIALS + 1)
     with pytest.raises(SystemExit, match="no stored result of SN, trials 0 to 3"):
-        readme.main(["--check"], root=project)
+        publish.main(["--check"], root=project)
 
 
 def test_the_repositorys_readme_csv_and_ledger_show_its_stored_results():
     results = ROOT / "report" / "results"
     for experiment in study.STANDARD:
-        for block in blocks(range(study.TRIALS)):
+        for block in groups(range(study.TRIALS)):
             if store.find([results], experiment.configuration, block) is None:
                 pytest.skip(
                     f"report/results lacks the standard experiments: {experiment.name}, trials {block[0]} are missing"
                 )
-    assert readme.outdated(readme.stored_study()) == []
+    assert publish.outdated(publish.stored_study()) == []

@@ -11,9 +11,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pypdf import PdfReader
 
-from report.export import finished, harmless_svg, merge, write_html, write_pdf
+from report.press.export import finished, harmless_svg, merge, write_html, write_pdf
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ATTACK = "<script>alert(1)</script>"
 VOID = {"meta", "link", "img", "br", "hr", "col", "input"}
 LOADING = {"src", "srcset", "poster", "data", "action"}
@@ -27,7 +27,7 @@ SOURCE = [
     new_code_cell("owner = 'nobody'", metadata={"tags": ["parameters"]}),
     new_code_cell(
         "import sys\nimport matplotlib.pyplot as plt\nfrom IPython.display import HTML, Markdown, display\n"
-        "from report.display import say, show_figure, show_table"
+        "from report.press.display import say, show_figure, show_table"
     ),
     new_code_cell('say(f"An abstract of **{1 + 1}** words.")', metadata={"tags": ["abstract"]}),
     new_code_cell(
@@ -340,7 +340,7 @@ def test_merged_notebooks_keep_their_order_and_no_times(executed):
 
 
 def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed, tmp_path):
-    exporter = ["--to", "report.export.ReportHTML", "--output-dir", str(tmp_path)]
+    exporter = ["--to", "report.press.export.ReportHTML", "--output-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "nbconvert", *exporter, str(executed)], check=True, cwd=ROOT)
     page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
     assert "<h1>Does it rise?</h1>" in page.source

@@ -35,7 +35,7 @@ from pygments.lexers import PythonLexer
 from traitlets import Bool, Unicode, default
 
 from lib import files
-from report.display import LABEL
+from report.press.display import LABEL
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARAMETERS = {"parameters", "injected-parameters"}  # the tags of papermill

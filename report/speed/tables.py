@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from lib.training import BLOCK
-from report.display import escape
-from report.style import COLOURS, INK
+from lib.store import GROUP
+from report.pictures.style import COLOURS, INK
+from report.press.display import escape
 from report.words import signed
 
 METHODS = {  # how tables and figures call them
@@ -137,7 +137,7 @@ def scaling_words(measured: Mapping) -> str:
         f"trials one worker takes {min(per_trial):.0f} to {max(per_trial):.0f} ms per trial ({scaling['epochs']} "
         "epochs, the drawing of its data and the storing of its result included). The most memory it has held is "
         f"{scaling['imported']['peak_mb']:.0f} MB before any training (Python and the libraries), "
-        f"{scaling['first_block']['peak_mb']:.0f} MB after its first block of {BLOCK} trials and "
+        f"{scaling['first_block']['peak_mb']:.0f} MB after its first block of {GROUP} trials and "
         f"{sizes[-1]['peak_mb']:.0f} MB after {sizes[-1]['blocks_so_far']} blocks; {sizes[-1]['own_mb']:.0f} MB "
         "of that are its own, which is what one worker more takes; the rest are pages of the libraries, which all "
         "workers share."

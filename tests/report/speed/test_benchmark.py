@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib import Experiment, data, fused
+from lib import Experiment, fused, seeds, textbook
 from lib.architectures import ARCHITECTURES
-from lib.data import Pairs
-from report import benchmark, build, speed
-from tests import textbook
+from lib.pairs import Pairs
+from report import build
+from report.speed import benchmark, tables
 
 compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
 
@@ -48,7 +48,7 @@ def test_the_vmapped_networks_learn_as_each_alone():
     trials, epochs = 2, 4
     teacher = benchmark.teacher_of(e, trials)
     train, test = (
-        Pairs(pairs.images.double(), pairs.target, pairs.digits) for pairs in (teacher.train_pairs, teacher.test_pairs)
+        Pairs(pairs.images.double(), pairs.target, pairs.classes) for pairs in (teacher.train_pairs, teacher.test_pairs)
     )
     side_by_side = benchmark.VmapStack(benchmark.textbook_networks(e, trials, torch.float64), e.learning_rate)
     for _ in range(epochs):
@@ -57,10 +57,10 @@ def test_the_vmapped_networks_learn_as_each_alone():
     start = benchmark.textbook_networks(e, trials, torch.float64)
     for trial, alone in enumerate(benchmark.textbook_networks(e, trials, torch.float64)):
         optimizer = textbook.make_optimizer(alone, "sgd", e.learning_rate, 0)
-        order = data.generator(e.seed, trial, "order")
+        order = seeds.generator(e.seed, trial, "order")
         for _ in range(epochs):
             rows = torch.from_numpy(order.permutation(e.train_pairs))
-            one = train.images[trial], train.target[trial], train.digits[trial]
+            one = train.images[trial], train.target[trial], train.classes[trial]
             textbook.train_epoch(alone, optimizer, *one, rows, e.batch_size, e.auxiliary_weight)
         assert textbook.test(alone, test.images[trial], test.target[trial]) == right[trial]
         for name, value in alone.named_parameters():
@@ -118,7 +118,7 @@ def test_the_quick_run_measures_everything(measured):
     for name in ("cpu", "cores", "python", "torch", "numpy", "commit", "dirty", "date", "load_before"):
         assert name in stored["about"] and name in stored["long_check"]["about"], name
     methods = {(row["method"], row["stack"]) for row in stored["rows"] if row["experiment"] == "WSN"}
-    assert {name for name, _ in methods} == set(speed.METHODS)
+    assert {name for name, _ in methods} == set(tables.METHODS)
     assert {stack for name, stack in methods if name == "vmap"} == set(benchmark.QUICK.vmap_stacks)
     experiments = {e.name for e in benchmark.QUICK.experiments}
     assert len(experiments) == 16

@@ -1,4 +1,4 @@
-"""The report's figures: arrays and axes in, axes out. They compute nothing; their looks are in `report.style`."""
+"""The report's figures: arrays and axes in, axes out. They compute nothing; their looks are in `style`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
