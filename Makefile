@@ -1,40 +1,50 @@
-# Everything runs in .venv, which the first command makes. `make help` lists the commands.
+# Everything runs in .venv, which the first command makes. `make help` lists the commands; `python -m report --help` says
+# more of those that are its aliases.
 PYTHON ?= python3
 BIN := .venv/bin
-BLOCKS ?= 3
+GROUPS ?= 3
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 report: .venv/ready  ## render the report from the stored results into build/ (minutes)
-	$(BIN)/python -m report.build
+	$(BIN)/python -m report build
 
 test: .venv/ready  ## check the code's form and run the tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(BIN)/mypy && $(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
-study: .venv/ready  ## train what report/results lacks of the study (hours; resumable)
-	$(BIN)/python -m report.build --study
+study: .venv/ready  ## train what report/results lacks of the study (an hour; resumable)
+	$(BIN)/python -m report study
 
 quick: .venv/ready  ## the whole chain, small, on embedded digits (about two minutes)
-	$(BIN)/python -m report.build --quick
+	$(BIN)/python -m report quick
 
-verify: .venv/ready  ## train a few random stored blocks again and compare (BLOCKS=3)
-	$(BIN)/python -m report.verify --blocks $(BLOCKS)
+verify: .venv/ready  ## train a few random stored groups again and compare (GROUPS=3)
+	$(BIN)/python -m report verify --groups $(GROUPS)
 
 bench: .venv/ready  ## measure the speed side by side with the textbook loop (minutes, an idle machine)
-	$(BIN)/python -c 'from report.speed.benchmark import main; main()'  # not -m: its workers would import all of it
+	$(BIN)/python -m report bench
 
-publish: .venv/ready  ## render with MNIST and copy the result into report/
-	$(BIN)/python -m report.publish
-	$(BIN)/python -m report.build --publish
+publish: .venv/ready  ## render with MNIST and copy the result into report/published
+	$(BIN)/python -m report publish
+	$(BIN)/python -m pytest -q -m published
 
 lab: .venv/ready  ## explore in JupyterLab
 	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=. notebooks
+
+constraints:  ## renew constraints.txt from a fresh environment without pins
+	$(PYTHON) -m venv --clear build/unpinned
+	build/unpinned/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,browser]'
+	sed -n '/==/q;p' constraints.txt > build/constraints.txt
+	build/unpinned/bin/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|cuda|triton)' | tr A-Z_ a-z- \
+		| sort >> build/constraints.txt
+	mv build/constraints.txt constraints.txt
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch .venv/ready
 
-.PHONY: help report test study quick verify bench publish lab
+.PHONY: help report test study quick verify bench publish lab constraints

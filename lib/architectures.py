@@ -1,47 +1,41 @@
-"""The four architectures of the original report (section 1.2), each for a stack of trials, and their registry.
+"""The four architectures of the original report (section 1.2), each for a stack of trials.
 
-A fifth one is a class here and a line in `ARCHITECTURES`, or a class in any importable module, named `module:Class`.
+A fifth one is a class here and a line in `lib/registry.py`, or a class in any importable module, named `module:Class`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from lib.datasets import IMAGE
 from lib.layers import Conv2d, ConvBlock, Flatten, Linear
 from lib.seeds import generator
-
-IMAGE = 14  # height and width of a digit
+from lib.tasks import CLASSES, COMPARISON, Task
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a network. `outputs` and `digit_outputs` are 2 and 10 with one-hot labels, 1 and 1 without."""
+    """The sizes of a network: what an architecture is built from."""
 
     trials: int = 1
-    channels: tuple[int, int] = (16, 32)
+    channels: tuple[int, ...] = (16, 32)
     hidden: tuple[int, ...] = (64, 64, 32)  # original report, section 1.2
     auxiliary_hidden: int = 64
-    outputs: int = 2
-    digit_outputs: int = 10
+    one_hot: bool = True
     sigmoid: bool = True
 
     @property
     def maps(self) -> tuple[int, int, int]:
-        """Sizes of what the extractor makes of one digit: `(32, 2, 2)` in the standard form."""
-        return (self.channels[-1], *2 * (((IMAGE - 2) // 2 - 2) // 2,))
+        """Shape of what the extractor makes of one digit: `(32, 2, 2)` in the standard form."""
+        size = ((IMAGE - 2) // 2 - 2) // 2
+        return (self.channels[-1], size, size)
 
-
-class Outputs(NamedTuple):
-    """What every network returns: `answer` `[trials, batch, outputs]`, and `auxiliary` of a training-only head.
-
-    `auxiliary` is None, or `[trials, batch, outputs]` (a second comparison), or `[trials, batch, 2, digit_outputs]`
-    (the class of each digit). Fully convolutional networks return maps: two more axes, of size 1 for 14x14 images.
-    """
-
-    answer: Tensor
-    auxiliary: Tensor | None = None
+    def outputs(self, task: Task) -> int:
+        """Return the outputs of a head: one per class with one-hot labels, else one (original report, section 1.2)."""
+        return task.classes if self.one_hot else 1
 
 
 def extractor(sizes: Sizes) -> nn.Sequential:
@@ -53,14 +47,14 @@ def extractor(sizes: Sizes) -> nn.Sequential:
     )
 
 
-def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], task: Task) -> nn.Sequential:
     """Build a classifier on flattened maps: hidden Linear layers with ReLU, an output layer, Sigmoid if asked for."""
     layers: list[nn.Module] = [Flatten(maps)]
     size = maps[0] * maps[1] * maps[2]
     for width in hidden:
         layers += [Linear(sizes.trials, size, width), nn.ReLU()]
         size = width
-    layers.append(Linear(sizes.trials, size, outputs))
+    layers.append(Linear(sizes.trials, size, sizes.outputs(task)))
     if sizes.sigmoid:
         layers.append(nn.Sigmoid())
     return nn.Sequential(*layers)
@@ -69,17 +63,24 @@ def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], outp
 def comparer(sizes: Sizes, hidden: tuple[int, ...]) -> nn.Sequential:
     """Build a head that compares two digits: `[trials, batch, 64, 2, 2]` to `[trials, batch, outputs]`."""
     channels, height, width = sizes.maps
-    return head(sizes, (2 * channels, height, width), hidden, sizes.outputs)
+    return head(sizes, (2 * channels, height, width), hidden, COMPARISON)
 
 
 class Network(nn.Module):
-    """Base of the architectures: images `[trials, batch, 2, 14, 14]` in, `Outputs` out.
+    """Base of the architectures: images `[trials, batch, 2, 14, 14]` in, the outputs of each head out, by its name.
 
-    `auxiliary_task` says what the auxiliary head answers: "comparison" (as the main branch), "digits" (their classes)
-    or None.
+    `heads` says which heads there are and what each answers. `answer` is what the network is scored by; the others are
+    auxiliary: their losses, times `auxiliary_weight` and their factor, help to train, and they never enter the score.
+    `forward` returns the same names: `[trials, batch, outputs]`, or `[trials, batch, 2, outputs]` for a task with a
+    target per digit; a head may read what another one says. Fully convolutional networks return maps: two more axes,
+    of size 1 for 14x14 images. `reads` says which of the optional settings the architecture has a use for.
+
+    The names of the modules are seeds: layers of one name start equal in all architectures.
     """
 
-    auxiliary_task: str | None = None
+    heads: ClassVar[Mapping[str, Task]] = {"answer": COMPARISON}
+    factors: ClassVar[Mapping[str, float]] = {}  # of an auxiliary head's loss; 1 where not named
+    reads: ClassVar[tuple[str, ...]] = ("channels", "hidden", "auxiliary_hidden", "auxiliary_weight")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -94,37 +95,41 @@ class Network(nn.Module):
 class SN(Network):
     """Simple network: one feature extractor per digit (original report, figure 2)."""
 
+    reads = ("channels", "hidden")
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 1, 1, 14, 14] -> [trials, batch, 1, 32, 2, 2]
         self.extract_second = extractor(sizes)
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair."""
         first, second = images.unsqueeze(3).split(1, dim=2)
         maps = torch.cat([self.extract(first), self.extract_second(second)], dim=2)
-        return Outputs(self.compare(maps.flatten(2, 3)))
+        return {"answer": self.compare(maps.flatten(2, 3))}
 
 
 class WSN(Network):
     """Weight sharing network: one extractor reads both digits, one after the other (original report, figure 3)."""
+
+    reads = ("channels", "hidden")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair."""
         maps = self.extract(images.unsqueeze(3))
-        return Outputs(self.compare(maps.flatten(2, 3)))
+        return {"answer": self.compare(maps.flatten(2, 3))}
 
 
 class SAUX(Network):
     """WSN and a second, smaller head on the same features that does the same comparison (original report, figure 4)."""
 
-    auxiliary_task = "comparison"
+    heads = {"answer": COMPARISON, "auxiliary": COMPARISON}  # noqa: RUF012  # declared as ClassVar above
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
@@ -132,31 +137,28 @@ class SAUX(Network):
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
         self.auxiliary = comparer(sizes, (sizes.auxiliary_hidden,))  # the same, with one hidden layer
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, twice."""
         both = self.extract(images.unsqueeze(3)).flatten(2, 3)
-        return Outputs(self.compare(both), self.auxiliary(both))
+        return {"answer": self.compare(both), "auxiliary": self.auxiliary(both)}
 
 
 class CAUX(Network):
     """WSN and a head, shared by both digits, that tells the class of each (original report, figure 5)."""
 
-    auxiliary_task = "digits"
+    heads = {"answer": COMPARISON, "auxiliary": CLASSES}  # noqa: RUF012
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
-        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), sizes.digit_outputs)
+        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES)
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, and say which digits they are."""
         maps = self.extract(images.unsqueeze(3))
         classes = self.auxiliary(maps.flatten(1, 2)).unflatten(1, (-1, 2))  # one head: the digits join the batch
-        return Outputs(self.compare(maps.flatten(2, 3)), classes)
-
-
-ARCHITECTURES: dict[str, type[Network]] = {"SN": SN, "WSN": WSN, "SAUX": SAUX, "CAUX": CAUX}
+        return {"answer": self.compare(maps.flatten(2, 3)), "auxiliary": classes}
 
 
 def convolutionize(network: Network) -> Network:
@@ -180,22 +182,22 @@ def convolutionize(network: Network) -> Network:
 
 
 def draw_weights(network: Network, seed: int, trials: range) -> None:
-    """Give each trial of the stack its initial weights, by PyTorch's default distributions, in place.
+    """Give each trial of the stack its initial weights, in place: each layer draws from a stream named after it.
 
-    Weights and biases are uniform in +-1 / sqrt(fan-in), as in torch.nn.Linear and torch.nn.Conv2d (batch normalisation
-    starts at 1 and 0). Each layer draws from a stream named after it, in float64: layers of one name start equal in all
-    architectures.
+    Raises ValueError for a module with parameters that has no `draw`, by its name: nothing would tell its trials apart.
     """
     for name, layer in network.named_modules():
-        if isinstance(layer, ConvBlock | Linear):
-            bound = layer.weight[0, 0].numel() ** -0.5
-            drawn = [layer.weight] + ([layer.bias] if isinstance(layer, Linear) else [])
-            for i, trial in enumerate(trials):
-                rng = generator(seed, trial, "weights", name)
-                for parameter in drawn:
-                    values = rng.uniform(-bound, bound, size=tuple(parameter.shape[1:]))
-                    with torch.no_grad():
-                        parameter[i] = torch.from_numpy(values)
+        own = dict(layer.named_parameters(recurse=False))
+        draw = getattr(layer, "draw", None)
+        if draw is not None:
+            for place, trial in enumerate(trials):
+                draw(place, generator(seed, trial, "weights", name))
+        elif own:
+            what = f"its part {name} ({type(layer).__name__})" if name else "it"
+            raise ValueError(
+                f"{type(network).__name__}: {what} has parameters ({', '.join(own)}) and no draw(place, rng) giving "
+                "the trial at that place its initial weights; take the layers of lib.layers, or write that method"
+            )
 
 
 def build(
@@ -205,14 +207,19 @@ def build(
     fully_convolutional: bool,
     seed: int,
     trials: range,
-    dtype=torch.float32,
+    dtype: torch.dtype = torch.float32,
 ) -> Network:
-    """Build an architecture for the given trials, with initial weights, in the mixed or fully convolutional form."""
+    """Build an architecture for the given trials, with initial weights, in the mixed or fully convolutional form.
+
+    Raises ValueError, by its name, for a part that is not a stack of trials.
+    """
     network = architecture(sizes).to(dtype)
-    for parameter, value in network.named_parameters():
-        if value.shape[:1] != (sizes.trials,):  # a layer of torch.nn, say: its weights would be shared by all trials
+    for name, parameter in network.named_parameters():
+        if parameter.shape[:1] != (sizes.trials,):  # a layer of torch.nn, say: all trials would share it
+            found = list(parameter.shape)
             raise ValueError(
-                f"{parameter} of {architecture.__name__} is {list(value.shape)}; its first axis must be the trials"
+                f"{architecture.__name__}: {name} is {found}; its first axis must be the trials ({sizes.trials}), as "
+                "in the layers of lib.layers"
             )
-    draw_weights(network, seed, trials)
+    draw_weights(network, seed, trials)  # before convolutionize: there a layer has its name in both forms
     return convolutionize(network) if fully_convolutional else network

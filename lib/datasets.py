@@ -5,16 +5,18 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-DATASETS = {"mnist": (1000, 1000), "digits": (500, 300)}  # default number of training and test pairs
+IMAGE = 14  # height and width of a digit: the course's assignment
+CLASSES = 10
 
 # SHA-256 of the four unpacked files: torchvision checks the downloaded archives and never what was unpacked from them.
 MNIST_FILES = {
@@ -35,22 +37,35 @@ class DataError(RuntimeError):
 class Digits:
     """A set of digits: `images` `[count, 14, 14]` float32 in [0, 1] and `classes` `[count]` int64 in 0-9."""
 
-    images: Tensor
-    classes: Tensor
+    images: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A set of digits to train on and one to test on: its name in prose, its loader, how many pairs it gives.
+
+    `train_pairs` and `test_pairs` are drawn where an experiment does not say how many; `most` has the greatest numbers
+    that use no digit twice.
+    """
+
+    title: str
+    load: Callable[[], tuple[Digits, Digits]]
+    train_pairs: int
+    test_pairs: int
+    most: Mapping[str, int]
 
 
 @cache
 def load(dataset: str) -> tuple[Digits, Digits]:
-    """Return the training and the test digits of `"mnist"` or `"digits"`.
+    """Return the training and the test digits of one of DATASETS.
 
     Raises ValueError for another name and DataError when the files of MNIST are missing (and cannot be downloaded) or
     damaged.
     """
-    if dataset == "mnist":
-        return load_mnist(mnist_root())
-    if dataset == "digits":
-        return load_embedded()
-    raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(map(repr, DATASETS))}")
+    if dataset not in DATASETS:
+        raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(map(repr, DATASETS))}")
+    return DATASETS[dataset].load()
 
 
 def mnist_root() -> Path:
@@ -59,14 +74,15 @@ def mnist_root() -> Path:
     return Path(os.environ.get("MNIST_ROOT") or Path(cache_home) / "pairs-of-digits")
 
 
-def load_mnist(root: Path) -> tuple[Digits, Digits]:
+def load_mnist(root: Path, timeout: float = DOWNLOAD_TIMEOUT) -> tuple[Digits, Digits]:
     """Read MNIST below `root`, downloading it when a file is missing; every file is checked against its SHA-256.
 
-    Images are average-pooled from 28x28 to 14x14, the course's size. Raises DataError.
+    Images are average-pooled from 28x28 to 14x14, the course's size. Raises DataError, of a download after `timeout`
+    seconds without an answer.
     """
     raw = root / "MNIST" / "raw"
     if not all((raw / name).is_file() for name in MNIST_FILES):
-        download_mnist(root)
+        download_mnist(root, timeout)
     for name, expected in MNIST_FILES.items():
         with (raw / name).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -82,28 +98,30 @@ def load_mnist(root: Path) -> tuple[Digits, Digits]:
     for part in ("train", "t10k"):
         pixels = np.memmap(raw / f"{part}-images-idx3-ubyte", np.uint8, "r", offset=16).reshape(-1, 28, 28)
         classes = np.fromfile(raw / f"{part}-labels-idx1-ubyte", np.uint8, offset=8).astype(np.int64)
-        images = torch.empty(len(classes), 14, 14)
-        for rows in torch.arange(len(classes)).split(1000):  # in parts, so that no worker holds more than what it keeps
-            images[rows] = pooled(torch.from_numpy(pixels[rows]))
-        sets.append(Digits(images, torch.from_numpy(classes)))
+        images = np.empty((len(classes), IMAGE, IMAGE), np.float32)
+        for start in range(0, len(classes), 1000):  # in parts, so that no worker holds more than what it keeps
+            images[start : start + 1000] = pooled(pixels[start : start + 1000])
+        sets.append(Digits(images, classes))
     return sets[0], sets[1]
 
 
-def pooled(images: Tensor) -> Tensor:
+def pooled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Average bytes `[n, 28, 28]` over 2x2 pixels: `[n, 14, 14]` float32 in [0, 1], exact before the last rounding."""
-    return (images.view(-1, 14, 2, 14, 2).sum((2, 4)).double() / (4 * 255)).float()
+    sums = images.reshape(-1, IMAGE, 2, IMAGE, 2).sum((2, 4), dtype=np.int64)
+    found: NDArray[np.float32] = (sums / (4 * 255)).astype(np.float32)
+    return found
 
 
-def mnist_available() -> bool:
-    """Say whether MNIST can be loaded here (for the report's pictures, which fall back to the embedded digits)."""
+def available(dataset: str) -> bool:
+    """Say whether a data set can be loaded here (for the report's pictures, which fall back to the embedded digits)."""
     try:
-        load("mnist")
+        load(dataset)
     except DataError:
         return False
     return True
 
 
-def download_mnist(root: Path) -> None:
+def download_mnist(root: Path, timeout: float) -> None:
     """Let torchvision download MNIST into a temporary folder, then move the missing files into place.
 
     An interrupted download leaves nothing behind that looks whole. Raises DataError saying what to put where.
@@ -113,7 +131,7 @@ def download_mnist(root: Path) -> None:
     raw = root / "MNIST" / "raw"
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as fresh, socket_timeout(DOWNLOAD_TIMEOUT):
+        with tempfile.TemporaryDirectory(dir=root) as fresh, socket_timeout(timeout):
             MNIST(fresh, download=True)
             for name in MNIST_FILES:
                 if not (raw / name).is_file():
@@ -128,7 +146,7 @@ def download_mnist(root: Path) -> None:
 
 
 @contextmanager
-def socket_timeout(seconds: float):
+def socket_timeout(seconds: float) -> Iterator[None]:
     """Give every new connection a timeout, for libraries that set none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
@@ -143,22 +161,22 @@ def load_embedded() -> tuple[Digits, Digits]:
 
     A fixed split: the first 1,100 train, the other 697 test.
     """
-    from sklearn.datasets import load_digits
-
-    small = load_digits()
-    weights = bilinear_weights(8, 14)
-    images = (
-        weights @ small.images.astype(np.int64) @ weights.T
-    )  # integers, so exact; a weight of 1 is 14, a white pixel 16
-    images = torch.from_numpy((images / (14 * 14 * 16)).astype(np.float32))
-    classes = torch.from_numpy(small.target.astype(np.int64))
+    # The file behind sklearn.datasets.load_digits, by itself: importing scikit-learn takes every worker seconds.
+    package = find_spec("sklearn")
+    assert package and package.origin  # it is installed
+    table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", np.int64, delimiter=",")
+    weights = bilinear_weights(8, IMAGE)
+    small = table[:, :-1].reshape(-1, 8, 8)
+    grown = weights @ small @ weights.T  # integers, so exact; a weight of 1 is 14, a white pixel 16
+    images = (grown / (IMAGE * IMAGE * 16)).astype(np.float32)
+    classes = table[:, -1]
     return (
         Digits(images[:EMBEDDED_TRAIN], classes[:EMBEDDED_TRAIN]),
         Digits(images[EMBEDDED_TRAIN:], classes[EMBEDDED_TRAIN:]),
     )
 
 
-def bilinear_weights(old: int, new: int) -> np.ndarray:
+def bilinear_weights(old: int, new: int) -> NDArray[np.int64]:
     """Return `[new, old]` integers: bilinear interpolation (centres aligned, edges clamped) in units of `1 / new`.
 
     Pixel i of the new image lies at (i + 1/2) * old / new - 1/2 of the old one; for 8 to 14 that is a multiple of 1/14.
@@ -169,3 +187,22 @@ def bilinear_weights(old: int, new: int) -> np.ndarray:
     weights[np.arange(new), left] = (left + 1) * new - place
     weights[np.arange(new), left + 1] = place - left * new
     return weights
+
+
+# Another data set is one entry.
+DATASETS = {
+    "mnist": Dataset(
+        "MNIST",
+        lambda: load_mnist(mnist_root()),
+        train_pairs=1000,  # the course's assignment, as the next one
+        test_pairs=1000,
+        most={"train_pairs": 30_000, "test_pairs": 5_000},
+    ),
+    "digits": Dataset(
+        "the digits embedded in scikit-learn",
+        load_embedded,
+        train_pairs=500,
+        test_pairs=300,
+        most={"train_pairs": EMBEDDED_TRAIN // 2, "test_pairs": (1797 - EMBEDDED_TRAIN) // 2},
+    ),
+}

@@ -1,100 +1,181 @@
-"""One configuration of the comparison, checked before anything is trained; its canonical form names the result."""
+"""One configuration of the comparison: a line per setting, said and read as text, checked before anything is trained.
 
-import dataclasses
-import difflib
-import hashlib
-import inspect
+Its canonical form names the stored result.
+"""
+
+import functools
 import math
 import re
-import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lib import store
-from lib.architectures import ARCHITECTURES, Sizes
-from lib.datasets import DATASETS, EMBEDDED_TRAIN
-from lib.foreign import find
-from lib.teacher import OPTIMIZERS
+from lib import registry, store
+from lib.datasets import DATASETS
+from lib.messages import one_of, show, unknown, within
+
+if TYPE_CHECKING:
+    from lib.architectures import Sizes
 
 # Raised by hand whenever the numbers that lib computes change: results of an older protocol are then no longer found.
 PROTOCOL = 1
 
-MOST_PAIRS = {"mnist": (30_000, 5_000), "digits": (EMBEDDED_TRAIN // 2, (1797 - EMBEDDED_TRAIN) // 2)}
+ORIGINAL, ASSIGNMENT, WE = "the original", "the assignment", "we"  # who says so
+OPTIMIZERS = ("sgd", "adam")
 SIZES = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3}){0,9}")
+ALWAYS = object()  # no value is neutral
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting beside its name and type; `words` says a value in prose, by value or with `{}`."""
+
+    default: Any
+    source: str
+    remark: str = ""
+    limits: tuple[float, float] | None = None
+    allowed: tuple[str, ...] = ()
+    words: str | Mapping[object, str] = ""
+    optional: bool = False  # read by some networks only: an architecture says which
+    since: str = "1.0"
+    neutral: object = ALWAYS
+
+
+def setting(default: Any, source: str, remark: str = "", **more: Any) -> Any:
+    """Return a field of Experiment with what is known of it.
+
+    A setting that is added later names the `neutral` value that reproduces the older behaviour: with it, it is left out
+    of the key, so that results which are stored already keep theirs.
+    """
+    return field(default=default, metadata={"setting": Setting(default, source, remark, **more)})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Experiment:
     """One configuration of the comparison; equal experiments share one stored result.
 
-    The number of trials is not part of it. Raises TypeError or ValueError, naming the field, its value and what is
-    allowed.
+    The number of trials is not part of it. `Experiment.parse("CAUX momentum=0.9")` reads it and `str` says it again.
+    Raises TypeError or ValueError, naming the field, its value and what is allowed.
     """
 
-    architecture: str = "WSN"  # SN, WSN, SAUX, CAUX, or module:Class
-    fully_convolutional: bool = False  # original report, section 1.2: "not calling `convolutionize` will be the norm"
-    one_hot_encoding: bool = True  # original report, section 1.2: CrossEntropyLoss with, MSELoss without
-    sigmoid: bool = True  # original report, section 1.2: on every output
-    channels: str = "16-32"  # our choice: the original does not say
-    hidden: str = "64-64-32"  # original report, section 1.2
-    auxiliary_hidden: int = 64  # our choice
-    auxiliary_weight: float = 0.3  # our choice: "some fraction smaller than one"
-    dataset: str = "mnist"  # or "digits", the embedded ones
-    train_pairs: int | None = None  # the course's assignment: 1,000 (500 of the embedded digits)
-    test_pairs: int | None = None  # the course's assignment: 1,000 (300 of the embedded digits)
-    epochs: int = 100  # original report, section 1.3
-    batch_size: int = 50  # original report, section 1.3
-    optimizer: str = "sgd"  # our choice: the original calls the losses optimizers; or "adam"
-    learning_rate: float = 0.01  # original report, section 1.3
-    momentum: float = 0.0  # our choice, of "sgd"
-    seed: int = 2022  # root of all random streams
+    architecture: str = setting("WSN", ORIGINAL, "section 1.2", words="{}")  # or module:Class
+    fully_convolutional: bool = setting(
+        False, ORIGINAL, "section 1.2: off unless said otherwise", words={True: "fully convolutional", False: "mixed"}
+    )
+    one_hot_encoding: bool = setting(
+        True,
+        ORIGINAL,
+        "section 1.2: on unless said otherwise",
+        words={True: "with one-hot labels", False: "without one-hot labels"},
+    )
+    sigmoid: bool = setting(
+        True,
+        ORIGINAL,
+        "section 1.2: output activation; ReLU inside",
+        words={True: "with output Sigmoid", False: "without output Sigmoid"},
+    )
+    channels: str = setting("16-32", WE, "two convolutions, 3 × 3, no padding", optional=True)
+    hidden: str = setting("64-64-32", ORIGINAL, "section 1.2: 64, 64 and 32", words="hidden layers {}", optional=True)
+    auxiliary_hidden: int = setting(64, WE, "one hidden layer", limits=(1, 9999), optional=True)
+    auxiliary_weight: float = setting(
+        0.3, WE, "the original: a fraction smaller than one", limits=(0, 1000), optional=True
+    )
+    dataset: str = setting("mnist", ORIGINAL, "section 1.1", allowed=tuple(DATASETS), words="data set {}")
+    train_pairs: int = setting(None, ASSIGNMENT, words="{} training pairs")  # None: the data set's own
+    test_pairs: int = setting(None, ASSIGNMENT, words="{} test pairs")
+    epochs: int = setting(100, ORIGINAL, "section 1.3", limits=(1, 100_000), words="{} epochs")
+    batch_size: int = setting(50, ORIGINAL, "section 1.3")
+    optimizer: str = setting(
+        "sgd",
+        WE,
+        "the original calls the losses optimizers",
+        allowed=OPTIMIZERS,
+        words={"sgd": "SGD", "adam": "Adam"},
+    )
+    learning_rate: float = setting(0.01, ORIGINAL, "section 1.3", limits=(1e-12, 1000))
+    momentum: float = setting(0.0, WE, "0.9 as a second reading", limits=(0, 0.9999))
+    # More bits of a seed would run into the trial's number.
+    seed: int = setting(2022, WE, "root of all random streams", limits=(0, 2**32 - 1))
 
     def __post_init__(self) -> None:
-        """Bring numbers to their exact type, fill in the data set's defaults, and check every field."""
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, typed(field.name, getattr(self, field.name), field.type))
-        one_of("dataset", self.dataset, DATASETS)
-        one_of("optimizer", self.optimizer, OPTIMIZERS)
-        if ":" not in self.architecture:
-            one_of("architecture", self.architecture, ARCHITECTURES, "or module:Class")
-        find(self.architecture)
-        for name, default, most in zip(
-            ("train_pairs", "test_pairs"), DATASETS[self.dataset], MOST_PAIRS[self.dataset], strict=True
-        ):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-            within(
-                name, getattr(self, name), 1, most, f" for the data set {self.dataset!r}, without using a digit twice"
-            )
-        within("epochs", self.epochs, 1, 100_000)
+        """Bring values to their exact type, fill in the data set's defaults, check everything, and compute the key."""
+        for name, known in SETTINGS.items():
+            value = getattr(self, name)
+            if value is None and known.default is None:
+                value = getattr(DATASETS[self.dataset], name)  # which was checked before: its line comes first
+            object.__setattr__(self, name, typed(name, value, TYPES[name]))
+            if known.limits:
+                within(name, getattr(self, name), *known.limits)
+            if known.allowed:
+                one_of(name, getattr(self, name), known.allowed)
+        for name, most in DATASETS[self.dataset].most.items():
+            why = f" for the data set {self.dataset!r}, without using a digit twice"
+            within(name, getattr(self, name), 1, most, why)
         within("batch_size", self.batch_size, 1, self.train_pairs, " (train_pairs)")
-        within("auxiliary_hidden", self.auxiliary_hidden, 1, 9999)
-        within("auxiliary_weight", self.auxiliary_weight, 0, 1000)
-        within("learning_rate", self.learning_rate, 1e-12, 1000)
-        within("momentum", self.momentum, 0, 0.9999)
-        within("seed", self.seed, 0, 2**32 - 1)  # more bits would run into the trial's number in the seed
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum is {self.momentum!r}; allowed: 0 with optimizer {self.optimizer!r}")
         for name, example in (("channels", "16-32"), ("hidden", "64-64-32")):
             if not SIZES.fullmatch(getattr(self, name)):
-                raise ValueError(
-                    f"{name} is {show(getattr(self, name))}; allowed: sizes joined by hyphens, such as {example!r}"
-                )
+                value = show(getattr(self, name))
+                raise ValueError(f"{name} is {value}; allowed: sizes joined by hyphens, such as {example!r}")
         if len(self.channels.split("-")) != 2:
             raise ValueError(
                 f"channels is {show(self.channels)}; allowed: two sizes, one per convolution, such as '16-32'"
             )
+        self.check_architecture(self.said())
+        assert self.key  # computed once, now: a source file may be edited later
+
+    def check_architecture(self, said: Iterable[str]) -> None:
+        """Raise ValueError for an architecture that there is not, and for a setting `said` that it does not read."""
+        if ":" not in self.architecture:
+            one_of("architecture", self.architecture, registry.ARCHITECTURES, "or module:Class")
+        asked = [name for name in said if name in SETTINGS and SETTINGS[name].optional]
+        known = self.architecture in registry.ARCHITECTURES and registry.is_ours(self.architecture)
+        if asked or not known:
+            from lib.foreign import find  # and torch, which reading results does without
+
+            reads = find(self.architecture).reads
+            for name in asked:
+                if name not in reads:
+                    raise ValueError(
+                        f"{name} is {show(getattr(self, name))}, which {self.architecture} does not read; leave it out"
+                    )
 
     @classmethod
-    def from_parameters(cls, **parameters: object) -> "Experiment":
-        """Make an experiment of named values; raises TypeError for an unknown name, suggesting a known one."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in parameters:
-            if name not in known:
-                raise TypeError(unknown(name, known))
-        return cls(**parameters)
+    def parse(cls, *texts: str) -> "Experiment":
+        """Make an experiment of words such as `CAUX momentum=0.9`; what is not said is the default.
+
+        A word without `=` is the architecture, in any place. Raises TypeError or ValueError, as the class does, and for
+        a setting that is not known or said twice.
+        """
+        said = words(*texts)
+        experiment = cls(**said)
+        experiment.check_architecture(said)
+        return experiment
+
+    def changed(self, *texts: str) -> "Experiment":
+        """Return this experiment with what the words say laid over it."""
+        return self.parse(" ".join(spoken(name, value) for name, value in {**self.said(), **words(*texts)}.items()))
+
+    def said(self) -> dict[str, Any]:
+        """Return the settings that are not at their default; numbers of pairs that are the data set's own are."""
+        own = vars(DATASETS[self.dataset])
+        values = {name: getattr(self, name) for name in SETTINGS}
+        return {name: value for name, value in values.items() if value != own.get(name, SETTINGS[name].default)}
+
+    def __str__(self) -> str:
+        """Say the experiment in words that `parse` reads."""
+        said = {"architecture": self.architecture, **self.said()}
+        return " ".join(spoken(name, value) for name, value in said.items())
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by the key: the same result."""
+        return self.key == other.key if isinstance(other, Experiment) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Hash the key."""
+        return hash(self.key)
 
     @property
     def name(self) -> str:
@@ -103,43 +184,109 @@ class Experiment:
         labels = "" if self.one_hot_encoding else " without one-hot labels"
         return form + self.architecture.rpartition(":")[2] + labels
 
-    @property
+    @functools.cached_property
     def configuration(self) -> dict[str, object]:
         """Everything that decides the result; of an architecture outside lib also the SHA-256 of its source."""
-        configuration = {**dataclasses.asdict(self), "protocol": PROTOCOL}
-        if self.architecture not in ARCHITECTURES:
-            source = Path(inspect.getfile(find(self.architecture))).read_bytes()
-            configuration["source"] = hashlib.sha256(source).hexdigest()
-        return configuration
+        values = {name: getattr(self, name) for name in SETTINGS}
+        kept = {name: value for name, value in values.items() if value != SETTINGS[name].neutral}
+        return {**kept, "protocol": PROTOCOL, **self.source()}
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Name of the stored result."""
         return store.key(self.configuration)
 
-    def sizes(self, trials: int) -> Sizes:
+    def source(self) -> dict[str, str]:
+        """Return what the key must know of an architecture outside lib."""
+        if registry.is_ours(self.architecture):
+            return {}
+        from lib.foreign import find, source
+
+        return {"source": source(find(self.architecture))}
+
+    def sizes(self, trials: int) -> "Sizes":
         """Return the sizes of this experiment's network for a stack of so many trials."""
+        from lib.architectures import Sizes
+
         return Sizes(
             trials=trials,
             channels=tuple(map(int, self.channels.split("-"))),
             hidden=tuple(map(int, self.hidden.split("-"))),
             auxiliary_hidden=self.auxiliary_hidden,
-            outputs=2 if self.one_hot_encoding else 1,
-            digit_outputs=10 if self.one_hot_encoding else 1,
+            one_hot=self.one_hot_encoding,
             sigmoid=self.sigmoid,
         )
 
 
-def typed(name: str, value: object, kind: object) -> object:
-    """Return `value` as exactly `kind` where that loses nothing. Raises TypeError naming the field and its value."""
-    if kind == int | None and value is None:
+SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Experiment)}
+TYPES: dict[str, Any] = {each.name: each.type for each in fields(Experiment)}
+WORDS = {bool: "True or False", str: "a text", int: "a whole number", float: "a number"}
+
+
+def differences(a: Experiment, b: Experiment) -> tuple[str, ...]:
+    """Return the names of the settings in which two experiments differ, in the order of the settings."""
+    return tuple(name for name in SETTINGS if getattr(a, name) != getattr(b, name))
+
+
+def describe(name: str, value: object) -> str:
+    """Say a setting's value in prose, such as "momentum 0.9" or "without one-hot labels"."""
+    known = SETTINGS[name].words or name.replace("_", " ") + " {}"
+    return known.format(value) if isinstance(known, str) else known[value]
+
+
+def spoken(name: str, value: object) -> str:
+    """Say a setting as `parse` reads it: `momentum=0.9`, and the architecture by itself."""
+    return str(value) if name == "architecture" else f"{name}={value}"
+
+
+def words(*texts: str) -> dict[str, Any]:
+    """Read settings from texts such as `CAUX momentum=0.9`, each value of its setting's type.
+
+    Raises TypeError for what is no text and for an unknown setting, ValueError for a value that is missing or cannot be
+    read and for a setting that is said twice.
+    """
+    said: dict[str, Any] = {}
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"an experiment is said in words such as 'CAUX momentum=0.9'; got {show(text)}")
+        for word in text.split():
+            name, equals, value = word.strip("'\"").partition("=")
+            if name in SETTINGS and not equals:
+                raise ValueError(f"{name} is said without a value; write {name}=value, without blanks")
+            if not equals:
+                name, value = "architecture", name
+            if name not in SETTINGS:
+                raise TypeError(unknown(name, SETTINGS))
+            if name in said:
+                raise ValueError(f"{name} is said twice: {said[name]} and {value}")
+            said[name] = value_of(name, value.strip("'\""))
+    return said
+
+
+def value_of(name: str, text: str) -> Any:
+    """Return the value of a setting that a text says. Raises ValueError."""
+    kind = TYPES[name]
+    if text == "None" and SETTINGS[name].default is None:
         return None
+    if kind is bool:
+        if text.lower() in ("true", "yes", "false", "no"):
+            return text.lower() in ("true", "yes")
+    else:
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    raise ValueError(f"{name} is {show(text)}; allowed: {WORDS[kind]}")
+
+
+def typed(name: str, value: object, kind: Any) -> Any:
+    """Return `value` as exactly `kind` where that loses nothing. Raises TypeError naming the field and its value."""
     is_bool = isinstance(value, bool) or type(value).__name__ == "bool"  # a numpy bool too
     if kind is bool and is_bool:
         return bool(value)
     if kind is str and isinstance(value, str):
         return str(value)
-    if kind in (int, int | None) and isinstance(value, Integral) and not is_bool:
+    if kind is int and isinstance(value, Integral) and not is_bool:
         return int(value)
     if kind is float and isinstance(value, Real) and not is_bool:
         try:
@@ -149,43 +296,5 @@ def typed(name: str, value: object, kind: object) -> object:
         if not math.isfinite(number):
             raise ValueError(f"{name} is {show(value)}; allowed: a finite number")
         return number
-    words = {bool: "True or False", str: "a text", int: "a whole number", float: "a number"}
-    raise TypeError(
-        f"{name} is {show(value)} ({type(value).__name__}); allowed: {words.get(kind, 'a whole number or None')}"
-    )
-
-
-def show(value: object) -> str:
-    """Return a short `repr` of a value, however long it is."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        return "a huge number"
-
-
-def within(name: str, value: float, low: float, high: float, why: str = "") -> None:
-    """Raise ValueError unless `low <= value <= high`."""
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {show(value)}; allowed: {low:,} to {high:,}{why}")
-
-
-def one_of(name: str, value: str, allowed: Iterable[str], also: str = "") -> None:
-    """Raise ValueError unless `value` is one of `allowed`, suggesting the nearest one."""
-    if value not in allowed:
-        rest = f", {also}" if also else ""
-        raise ValueError(
-            f"{name} is {show(value)}; allowed: {', '.join(map(repr, allowed))}{rest}{nearest(value, allowed)}"
-        )
-
-
-def unknown(name: str, known: Iterable[str]) -> str:
-    """Say that there is no parameter `name`, and which one may have been meant."""
-    known = list(known)
-    return f"there is no parameter {name!r}{nearest(name, known)}; known: {', '.join(known)}"
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" or nothing."""
-    by_lower = {w.lower(): w for w in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1) if isinstance(word, str) else []
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+    none = " or None" if SETTINGS[name].default is None else ""
+    raise TypeError(f"{name} is {show(value)} ({type(value).__name__}); allowed: {WORDS[kind]}{none}")

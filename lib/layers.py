@@ -5,49 +5,15 @@ memory inside a layer is that layer's affair. The idea is PyTorch's model ensemb
 operations.
 """
 
-import os
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
 from lib import fused
-
-IMPLEMENTATIONS = ("auto", "fused", "torch")
-
-
-class Choice(NamedTuple):
-    """Which implementation of the hot block runs, and why."""
-
-    implementation: str
-    why: str
-
-
-def choose_implementation(blocks: "list[ConvBlock]", dtype: torch.dtype, device: str = "cpu", wish: str = "") -> Choice:
-    """Choose how the convolution blocks of a network are computed: `fused` (compiled, CPU, float32) or `torch`.
-
-    `wish`, or the environment variable `LIB_IMPLEMENTATION`, forces one of them; "auto" takes `fused` where it works.
-
-    Raises ValueError for another wish, or when `fused` is asked for and cannot run.
-    """
-    wish = wish or os.environ.get("LIB_IMPLEMENTATION", "auto")
-    if wish not in IMPLEMENTATIONS:
-        raise ValueError(f"implementation is {wish!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
-    if wish == "torch":
-        return Choice("torch", "asked for")
-    if device != "cpu":
-        works, why = False, f"the compiled block runs on the CPU, not on {device!r}"
-    elif dtype != torch.float32:
-        works, why = False, f"the compiled block computes in float32, not in {dtype}"
-    elif not all(fused.covers(block.in_channels, block.out_channels, block.size) for block in blocks):
-        works, why = False, "the compiled block does not cover these channels and image sizes"
-    else:
-        works, why = fused.available()
-    if wish == "fused" and not works:
-        raise ValueError(f"implementation is 'fused', which cannot run here: {why}")
-    return Choice("fused" if works else "torch", why)
 
 
 class ConvBlock(nn.Module):
@@ -61,6 +27,9 @@ class ConvBlock(nn.Module):
 
     momentum, eps = 0.1, 1e-5  # as in torch.nn.BatchNorm2d
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, trials: int, in_channels: int, out_channels: int, size: int) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.size = in_channels, out_channels, size
@@ -70,6 +39,15 @@ class ConvBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(trials, out_channels))
         self.register_buffer("running_mean", torch.zeros(trials, out_channels))
         self.register_buffer("running_var", torch.ones(trials, out_channels))
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Channels in, channels out, and size of the image: what the compiled block must cover."""
+        return self.in_channels, self.out_channels, self.size
+
+    def draw(self, place: int, rng: np.random.Generator) -> None:
+        """Give the trial at `place` its initial weights; batch normalisation starts at 1 and 0."""
+        draw_uniform([self.weight], self.weight[0, 0].numel(), place, rng)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block by the chosen implementation; both compute the same up to rounding."""
@@ -88,8 +66,8 @@ class ConvBlock(nn.Module):
         x = F.batch_norm(
             x, mean, var, self.gamma.flatten(), self.beta.flatten(), self.training, self.momentum, self.eps
         )
-        x = F.relu(F.max_pool2d(x, 2))
-        return x.unflatten(1, (trials, -1)).transpose(0, 1)
+        x = F.relu(F.max_pool2d(x, 2)).unflatten(1, (trials, -1))
+        return x.transpose(0, 1)
 
     def forward_fused(self, x: Tensor) -> Tensor:
         """All digits at once by the compiled block."""
@@ -132,7 +110,7 @@ class Product(Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return x weight^T + bias, a trial at a time. Few outputs are computed as rows, which is twice as fast."""
         ctx.save_for_backward(x, weight)
         if weight.shape[1] < 16:
@@ -141,7 +119,7 @@ class Product(Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x (if it needs one), weight and bias."""
         x, weight = ctx.saved_tensors
         return gradient @ weight if ctx.needs_input_grad[0] else None, gradient.mT @ x, gradient.sum(1)
@@ -155,9 +133,14 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(trials, out_features, in_features))
         self.bias = nn.Parameter(torch.zeros(trials, out_features))
 
+    def draw(self, place: int, rng: np.random.Generator) -> None:
+        """Give the trial at `place` its initial weights and biases."""
+        draw_uniform([self.weight, self.bias], self.weight.shape[2], place, rng)
+
     def forward(self, x: Tensor) -> Tensor:
         """Multiply each trial's features by its own matrix."""
-        return Product.apply(x, self.weight, self.bias)
+        product: Tensor = Product.apply(x, self.weight, self.bias)
+        return product
 
     def extra_repr(self) -> str:
         """Show the sizes where `print(network)` shows the layer."""
@@ -175,15 +158,32 @@ class Conv2d(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
+    def draw(self, place: int, rng: np.random.Generator) -> None:
+        """Give the trial at `place` its initial weights and biases."""
+        draw_uniform([self.weight, self.bias], self.weight[0, 0].numel(), place, rng)
+
     def forward(self, x: Tensor) -> Tensor:
         """Convolve each trial's maps with its own kernels."""
         if x.shape[-3:] == self.weight.shape[-3:]:
-            return Product.apply(x.flatten(2), self.weight.flatten(2), self.bias)[..., None, None]
+            product: Tensor = Product.apply(x.flatten(2), self.weight.flatten(2), self.bias)
+            return product[..., None, None]
         trials = len(self.weight)
         x = x.transpose(0, 1).flatten(1, 2)  # -> [batch, trials * C, H, W]
         x = F.conv2d(x, self.weight.flatten(0, 1), self.bias.flatten(), groups=trials)
-        return x.unflatten(1, (trials, -1)).transpose(0, 1)
+        x = x.unflatten(1, (trials, -1))
+        return x.transpose(0, 1)
 
     def extra_repr(self) -> str:
         """Show the sizes where `print(network)` shows the layer."""
         return f"{self.weight.shape[2]}, {self.weight.shape[1]}, kernel_size={self.weight.shape[3]}"
+
+
+def draw_uniform(parameters: list[Tensor], fan_in: int, place: int, rng: np.random.Generator) -> None:
+    """Fill the trial at `place` with numbers uniform in +-1 / sqrt(fan-in), as torch.nn.Linear and torch.nn.Conv2d do.
+
+    Drawn in float64 and cast: `torch.rand` in float32 depends on the processor.
+    """
+    bound = fan_in**-0.5
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter[place] = torch.from_numpy(rng.uniform(-bound, bound, size=tuple(parameter.shape[1:])))

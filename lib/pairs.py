@@ -1,8 +1,4 @@
-"""Pairs of digits: drawn, normalised, fingerprinted, and put side by side for many trials.
-
-A pair is two distinct digits; its target is 1 where the first class is smaller than or equal to the second (original
-report, section 1.1).
-"""
+"""Pairs of digits: drawn, normalised, fingerprinted, and put side by side for many trials."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,26 +8,25 @@ import torch
 from torch import Tensor
 
 from lib import datasets, seeds
+from lib.datasets import IMAGE
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of digits, of one trial or (with a leading axis) of a stack of trials.
+    """Pairs of distinct digits, of one trial or (with a leading axis) of a stack of trials.
 
-    `images` `[(trials,) n, 2, 14, 14]`, `target` `[(trials,) n]` int64 (1 where first <= second) and `classes`
-    `[(trials,) n, 2]` int64.
+    `images` `[(trials,) n, 2, 14, 14]` and `classes` `[(trials,) n, 2]` int64. What is asked about them is a task's
+    affair (`lib.tasks`).
     """
 
     images: Tensor
-    target: Tensor
     classes: Tensor
 
 
 def draw_pairs(digits: datasets.Digits, n: int, rng: np.random.Generator) -> Pairs:
     """Draw `n` pairs of distinct digits; no digit is used twice.
 
-    Returns images `[n, 2, 14, 14]`, target `[n]` and the classes `[n, 2]`. The first pairs of a larger draw are the
-    smaller draw.
+    Returns images `[n, 2, 14, 14]` and the classes `[n, 2]`. The first pairs of a larger draw are the smaller draw.
 
     Raises ValueError when the set has fewer than `2 * n` digits.
     """
@@ -40,9 +35,8 @@ def draw_pairs(digits: datasets.Digits, n: int, rng: np.random.Generator) -> Pai
         raise ValueError(
             f"{n} pairs need {2 * n} distinct digits, and this set has {count}: at most {count // 2} pairs"
         )
-    chosen = torch.from_numpy(rng.permutation(count)[: 2 * n].reshape(n, 2))
-    classes = digits.classes[chosen]
-    return Pairs(digits.images[chosen], (classes[:, 0] <= classes[:, 1]).long(), classes)
+    chosen = rng.permutation(count)[: 2 * n].reshape(n, 2)
+    return Pairs(torch.from_numpy(digits.images[chosen]), torch.from_numpy(digits.classes[chosen]))
 
 
 def normalise(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
@@ -51,7 +45,7 @@ def normalise(train: Pairs, test: Pairs) -> tuple[Pairs, Pairs]:
     mean, sd = pixels.mean(), pixels.std(correction=0)
     if sd == 0:
         raise datasets.DataError("all training images are one flat grey: they cannot be normalised")
-    train, test = (Pairs(((p.images.double() - mean) / sd).float(), p.target, p.classes) for p in (train, test))
+    train, test = (Pairs(((each.images.double() - mean) / sd).float(), each.classes) for each in (train, test))
     return train, test
 
 
@@ -73,19 +67,17 @@ def fingerprint(*sets: Pairs) -> str:
 
 def empty_stack(trials: int, n: int) -> Pairs:
     """Return room for `n` pairs of each of several trials, `[trials, n, ...]`, to be filled by `put`."""
-    classes = torch.empty(trials, n, 2, dtype=torch.int64)
-    return Pairs(torch.empty(trials, n, 2, 14, 14), torch.empty(trials, n, dtype=torch.int64), classes)
+    return Pairs(torch.empty(trials, n, 2, IMAGE, IMAGE), torch.empty(trials, n, 2, dtype=torch.int64))
 
 
 def put(whole: Pairs, place: int, pairs: Pairs) -> None:
     """Write the pairs of one trial into its place of a stack."""
-    for name, values in vars(pairs).items():
-        getattr(whole, name)[place] = values
+    whole.images[place], whole.classes[place] = pairs.images, pairs.classes
 
 
 def side_by_side(trials: list[Pairs]) -> Pairs:
     """Put the pairs of several trials side by side, `[trials, n, ...]`."""
-    whole = empty_stack(len(trials), len(trials[0].target))
+    whole = empty_stack(len(trials), len(trials[0].classes))
     for place, pairs in enumerate(trials):
         put(whole, place, pairs)
     return whole

@@ -1,35 +1,60 @@
-"""Results on disk: one immutable JSON per experiment and block of trials, `<architecture>-<key>/trials-000-024.json`.
+"""Results on disk: one immutable file per experiment and group, `<architecture>-<key>/trials-000-024.json.gz`.
 
 There is no index, no lock and no pickle: a result exists when its file does. A file is written whole or not at all, and
 is trusted only after its checksum, its schema, its name and its numbers have been checked. This module knows nothing of
 torch.
 """
 
+import gzip
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
 
 from lib import files
 
-SCHEMA = 1  # of the file; raised when its fields change
-COUNTS = ("test_correct", "auxiliary_test_correct")  # [trials][epochs]
-LOSSES = ("train_loss", "test_loss", "auxiliary_train_loss", "auxiliary_test_loss")  # the same, to 6 digits
-FIELDS = {
-    *("schema", "configuration", "trials", "data", *COUNTS, *LOSSES),
-    *("auxiliary_total", "last_bits", "last_table", "provenance"),
-}
+SCHEMA = 2  # of the file; raised when its fields change
 
-# Trials that train together. Rounding depends on the size of the stack, so blocks are aligned and of one size, whatever
-# the number of workers: only the last block of a run may be shorter.
+# Trials that train together. Rounding depends on the size of the stack, so groups are aligned and of one size, whatever
+# the number of workers: only the last group of a run may be shorter.
 GROUP = 25
 
 
-def groups(trials: range) -> list[range]:
-    """Cut a range of trials into blocks of 25; the last may be shorter."""
-    return [range(first, min(first + GROUP, trials.stop)) for first in range(trials.start, trials.stop, GROUP)]
+class Record(TypedDict):
+    """What is stored of a group of trials. Lists begin with the trials; `[trials][epochs]` where not said otherwise.
+
+    A head beside `auxiliary` adds the same four lists and the total under its own name.
+    """
+
+    schema: int
+    configuration: dict[str, Any]  # of the experiment: its key is the SHA-256 of this
+    trials: list[int]
+    fingerprints: list[str]  # of each trial's pairs
+    test_correct: list[list[int]]
+    train_loss: list[list[float]]  # losses to 6 significant digits
+    test_loss: list[list[float]]
+    auxiliary_test_correct: list[list[int]] | None  # None: there is no such head
+    auxiliary_train_loss: list[list[float]] | None
+    auxiliary_test_loss: list[list[float]] | None
+    auxiliary_total: int | None  # answers of the head to the test set: 2 per pair for digit classes
+    last_bits: list[str]  # after the last epoch: right (1) or wrong (0) of each test pair, in hexadecimal digits
+    last_table: list[list[list[list[int]]]]  # the same, (correct, total) by first and second digit
+    last_named: NotRequired[dict[str, list[str]]]  # by auxiliary head: the class named, a digit per answer (up to ten)
+    measures: NotRequired[dict[str, list[list[float]]]]
+    provenance: dict[str, Any]  # where it comes from; decides nothing
+
+
+FIELDS = set(Record.__annotations__)
+OPTIONAL = {"last_named", "measures"}  # files carried over from schema 1 have neither
+UNTRUSTED = (  # what a damaged or hand-made file can raise
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    *(EOFError, zlib.error, gzip.BadGzipFile),
+)
+HEAD_LISTS = ("test_correct", "train_loss", "test_loss")
 
 
 class DamagedResultError(ValueError):
@@ -38,6 +63,63 @@ class DamagedResultError(ValueError):
 
 class ConflictError(RuntimeError):
     """A result that differs from the stored one of the same experiment and trials; the stored one is left as it is."""
+
+
+class Store:
+    """Results below a folder, `root`, where they are written; `also` are folders that are only read, and read first."""
+
+    def __init__(self, root: Path | str, also: Sequence[Path | str] = ()) -> None:
+        self.root, self.also = Path(root), [Path(folder) for folder in also]
+
+    def find(self, configuration: Mapping[str, object], trials: range) -> Path | None:
+        """Return the file of the longest group that starts as `trials` and covers them, in the first folder that can.
+
+        Raises DamagedResultError where a folder holds files of an older schema.
+        """
+        for root in (*self.also, self.root):
+            found: dict[int, Path] = {}
+            for file in (root / folder(configuration)).glob(f"trials-{trials[0]:03d}-*.json*"):
+                if file.suffix == ".json":
+                    raise DamagedResultError(
+                        f"{file} is of schema 1, and this version of the code reads {SCHEMA}: "
+                        f"`python -m report stored --carry-over {root}` brings it over"
+                    )
+                if match := re.fullmatch(r"trials-\d+-(\d+)\.json\.gz", file.name):
+                    found[int(match[1])] = file
+            if found and max(found) >= trials[-1]:
+                return found[max(found)]
+        return None
+
+    def read(self, configuration: Mapping[str, object], trials: range) -> Record | None:
+        """Return the stored record that covers a group of trials, or None. Raises DamagedResultError."""
+        path = self.find(configuration, trials)
+        return None if path is None else read(path)
+
+    def missing(self, configuration: Mapping[str, object], trials: int) -> list[range]:
+        """Return the groups of the first trials that are not stored. Raises DamagedResultError."""
+        return [group for group in groups(range(trials)) if self.read(configuration, group) is None]
+
+    def write(self, record: Record) -> Path:
+        """Store one group and return its file; the file appears whole, or not at all.
+
+        A group that is stored already is left as it is. Raises ConflictError when its results are different ones,
+        ValueError when the record is not complete, and OSError when the disk is full or read-only.
+        """
+        path = group_path(self.root, record["configuration"], record["trials"])
+        check(record, path)
+        if path.exists() or not files.write(path, packed(record), replace=False):  # another writer may be faster
+            keep(path, record)
+        return path
+
+    def files(self) -> Iterator[Path]:
+        """Yield the files of all stored groups, in order."""
+        for root in (*self.also, self.root):
+            yield from sorted(root.glob("*/trials-*.json.gz"))
+
+
+def groups(trials: range) -> list[range]:
+    """Cut a range of trials into groups of 25; the last may be shorter."""
+    return [range(first, min(first + GROUP, trials.stop)) for first in range(trials.start, trials.stop, GROUP)]
 
 
 def canonical(value: object) -> str:
@@ -57,76 +139,89 @@ def folder(configuration: Mapping[str, object]) -> str:
 
 
 def group_path(root: Path, configuration: Mapping[str, object], trials: Sequence[int]) -> Path:
-    """Return the file below `root` of one block of consecutive trials."""
-    return Path(root) / folder(configuration) / f"trials-{trials[0]:03d}-{trials[-1]:03d}.json"
+    """Return the file below `root` of one group of consecutive trials."""
+    return Path(root) / folder(configuration) / f"trials-{trials[0]:03d}-{trials[-1]:03d}.json.gz"
 
 
-def find(roots: Iterable[Path], configuration: Mapping[str, object], trials: range) -> Path | None:
-    """Return the file of the longest block that starts as `trials` and covers them, in the first root that can."""
-    for root in roots:
-        files = (Path(root) / folder(configuration)).glob(f"trials-{trials[0]:03d}-*.json")
-        last = {int(m[1]): file for file in files if (m := re.fullmatch(r"trials-\d+-(\d+)\.json", file.name))}
-        if last and max(last) >= trials[-1]:
-            return last[max(last)]
-    return None
-
-
-def serialise(record: Mapping[str, object]) -> bytes:
-    """Return the bytes of a record's file: a line of canonical JSON per field, then the SHA-256 of those lines."""
+def serialise(record: Mapping[str, object]) -> str:
+    """Return the text of a record's file: a line of canonical JSON per field, then the SHA-256 of those lines."""
     lines = ",\n".join(f"{canonical(name)}:{canonical(record[name])}" for name in sorted(record))
-    return f'{{\n{lines},\n"sha256":"{hashlib.sha256(lines.encode()).hexdigest()}"\n}}\n'.encode()
+    return f'{{\n{lines},\n"sha256":"{hashlib.sha256(lines.encode()).hexdigest()}"\n}}\n'
 
 
-def write(root: Path, record: Mapping[str, object]) -> Path:
-    """Store one block and return its file; the file appears whole, or not at all.
-
-    A block that is stored already is left as it is. Raises ConflictError when its results are different ones,
-    ValueError when the record is not complete, and OSError when the disk is full or read-only.
-    """
-    path = group_path(root, record["configuration"], record["trials"])
-    check(record, path)
-    if path.exists():
-        return keep(path, record)
-    if not files.write(path, serialise(record), replace=False):  # another writer was faster
-        return keep(path, record)
-    return path
+def packed(record: Mapping[str, object]) -> bytes:
+    """Return the bytes of a record's file: a third of its text, without the time at which it was packed."""
+    return gzip.compress(serialise(record).encode(), mtime=0)
 
 
-def keep(path: Path, record: Mapping[str, object]) -> Path:
-    """Leave a stored block as it is. Raises ConflictError when `record` has other results for it."""
-    stored = read(path)
-    if any(stored[name] != record[name] for name in FIELDS - {"provenance"}):
+def keep(path: Path, record: Record) -> None:
+    """Leave a stored group as it is. Raises ConflictError when `record` has other results for it."""
+    if differing(read(path), record):
         raise ConflictError(f"{path} holds other results for the same experiment and trials: it was left as it is")
-    return path
 
 
-def read(path: Path) -> dict:
-    """Read one block and check everything that can be checked.
+def differing(stored: Record, fresh: Record) -> list[str]:
+    """Return the fields in which two records of one group differ; provenance is none, nor what only one of them has."""
+    one, other = cast(dict[str, object], stored), cast(dict[str, object], fresh)
+    return sorted(name for name in one.keys() & other.keys() - {"provenance"} if one[name] != other[name])
+
+
+def read(path: Path) -> Record:
+    """Read one group and check everything that can be checked.
 
     Raises DamagedResultError naming the file, the reason and what to do.
     """
-    raw = Path(path).read_bytes()
     try:
-        record = json.loads(raw, object_pairs_hook=unique, parse_constant=no_constant)
-        if not isinstance(record, dict):
-            raise ValueError("it is not a JSON object")
-        if record.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is {record.get('schema')!r}, and this version of the code reads {SCHEMA}")
-        stored = record.pop("sha256", None)
-        if serialise(record) != raw:  # the bytes themselves: a changed blank is damage too
-            raise ValueError(f"its checksum {stored} does not fit its contents")
+        record = cast(Record, parsed(gzip.decompress(Path(path).read_bytes()), SCHEMA))
         check(record, Path(path))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # a hand-made file can do any
+    except UNTRUSTED as error:
         raise DamagedResultError(
             f"{path} cannot be trusted: {error}. Remove it to have these trials trained again, or restore it from git"
         ) from error
     return record
 
 
-def check(record: Mapping[str, object], path: Path) -> None:
+def parsed(text: bytes, schema: int) -> Any:
+    """Return the record that a file's text holds. Raises ValueError for another schema and a wrong checksum."""
+    record = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+    if not isinstance(record, dict):
+        raise ValueError("it is not a JSON object")
+    if record.get("schema") != schema:
+        raise ValueError(f"its schema is {record.get('schema')!r}, and this version of the code reads {schema}")
+    stored = record.pop("sha256", None)
+    if serialise(record).encode() != text:  # the bytes themselves: a changed blank is damage too
+        raise ValueError(f"its checksum {stored} does not fit its contents")
+    return record
+
+
+def carry_over(root: Path) -> int:
+    """Bring the files of schema 1 below a folder to schema 2, one to one; return how many.
+
+    `data` is called `fingerprints` and the checksum is renewed; nothing else changes. An old file goes when the new one
+    was written and read again. Raises DamagedResultError for a file that cannot be trusted; it stays.
+    """
+    old_files = sorted(Path(root).glob("*/trials-*.json"))
+    for old in old_files:
+        try:
+            record = parsed(old.read_bytes(), 1)
+            record |= {"schema": SCHEMA, "fingerprints": record.pop("data")}
+            check(record, old.with_name(f"{old.name}.gz"))
+        except UNTRUSTED as error:
+            raise DamagedResultError(f"{old} cannot be trusted: {error}. It was left as it is") from error
+        new = Store(root).write(record)
+        if serialise(cast(Mapping[str, object], read(new))) != serialise(record):
+            raise DamagedResultError(f"{old} could not be carried over to {new}: both were left as they are")
+        old.unlink()
+    return len(old_files)
+
+
+def check(record: Record, path: Path) -> None:
     """Check a record's fields, shapes and ranges, and that it belongs into the file `path`. Raises ValueError."""
-    if set(record) != FIELDS:
-        raise ValueError(f"its fields differ from the schema: {', '.join(sorted(set(record) ^ FIELDS))}")
+    lists = cast(Mapping[str, Any], record)
+    heads = [name.removesuffix("_total") for name in record if name.endswith("_total")]
+    further = {f"{head}_{name}" for head in heads for name in (*HEAD_LISTS, "total")}
+    if wrong := (FIELDS | further) - OPTIONAL ^ (set(record) - OPTIONAL):
+        raise ValueError(f"its fields differ from the schema: {', '.join(sorted(wrong))}")
     configuration, trials = record["configuration"], record["trials"]
     if not trials or trials != list(range(trials[0], trials[0] + len(trials))):
         raise ValueError("its trials are not consecutive")
@@ -134,22 +229,20 @@ def check(record: Mapping[str, object], path: Path) -> None:
     if (path.parent.name, path.name) != (expected.parent.name, expected.name):
         raise ValueError(f"it holds what belongs into {expected.parent.name}/{expected.name}")
     epochs, n = configuration["epochs"], configuration["test_pairs"]
-    has_auxiliary = record["auxiliary_total"] is not None
-    for name in (*COUNTS, *LOSSES):
-        rows = record[name]
-        if name.startswith("auxiliary") and not has_auxiliary:
-            if rows is not None:
-                raise ValueError(f"{name} is given for an architecture without an auxiliary head")
-            continue
-        if len(rows) != len(trials) or any(len(row) != epochs for row in rows):
-            raise ValueError(f"{name} is not {len(trials)} trials x {epochs} epochs")
-        top = math.inf if name in LOSSES else record["auxiliary_total"] if name.startswith("auxiliary") else n
-        kinds = (int,) if name in COUNTS else (int, float)
-        if not all(type(value) in kinds and 0 <= value <= top for row in rows for value in row):
-            raise ValueError(f"{name} has values outside 0 to {top}")
-    for name in ("data", "last_bits", "last_table"):
-        if len(record[name]) != len(trials):
+    check_lists({name: lists[name] for name in HEAD_LISTS}, len(trials), epochs, n)
+    for head in heads:
+        rows = {name: lists[name] for name in (f"{head}_{each}" for each in HEAD_LISTS)}
+        if lists[f"{head}_total"] is not None:
+            check_lists(rows, len(trials), epochs, lists[f"{head}_total"])
+        elif any(values is not None for values in rows.values()):
+            raise ValueError(f"{', '.join(rows)} are given for an architecture without this head")
+    check_lists(record.get("measures", {}), len(trials), epochs, math.inf, low=-math.inf)
+    for name in ("fingerprints", "last_bits", "last_table"):
+        if len(lists[name]) != len(trials):
             raise ValueError(f"{name} is not given for each of the {len(trials)} trials")
+    for head, named in record.get("last_named", {}).items():
+        if [len(text) for text in named] != [lists[f"{head}_total"]] * len(trials) or not "".join(named).isdigit():
+            raise ValueError(f"last_named of {head} is not a digit for each of its answers")
     for correct, bits, table in zip(record["test_correct"], record["last_bits"], record["last_table"], strict=True):
         cells = [cell for row in table for cell in row]
         if [len(row) for row in table] != [10] * 10 or not all(0 <= right <= total for right, total in cells):
@@ -157,6 +250,17 @@ def check(record: Mapping[str, object], path: Path) -> None:
         counts = {correct[-1], sum(bits_of(bits, n)), sum(right for right, total in cells)}
         if len(counts) != 1 or sum(total for right, total in cells) != n:
             raise ValueError("its counts of correct answers in the last epoch contradict each other")
+
+
+def check_lists(lists: Mapping[str, Any], trials: int, epochs: int, most: float, low: float = 0) -> None:
+    """Check the lists `[trials][epochs]`: counts are whole numbers up to `most`. Raises ValueError."""
+    for name, rows in lists.items():
+        if len(rows) != trials or any(len(row) != epochs for row in rows):
+            raise ValueError(f"{name} is not {trials} trials x {epochs} epochs")
+        counts = name.endswith("test_correct")
+        kinds, top = ((int,), most) if counts else ((int, float), math.inf)
+        if not all(type(value) in kinds and low <= value <= top for row in rows for value in row):
+            raise ValueError(f"{name} has values outside {low:g} to {top:g}")
 
 
 def hex_of(bits: Sequence[bool]) -> str:
@@ -172,8 +276,9 @@ def bits_of(text: str, n: int) -> list[int]:
     return [int(bit) for bit in f"{int(text, 16):0{4 * len(text)}b}"][:n]
 
 
-def unique(pairs: list[tuple[str, object]]) -> dict:
+def unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     """Refuse an object that names a field twice, which `json` would silently accept."""
+    pairs = list(pairs)
     if len(dict(pairs)) != len(pairs):
         raise ValueError("it names a field twice")
     return dict(pairs)

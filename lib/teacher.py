@@ -5,76 +5,87 @@ steps over all parameters and the loss is the *sum* of each trial's own mean: no
 learns as if alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lib.architectures import Network, Outputs
+from lib.architectures import Network, Sizes
+from lib.experiment import OPTIMIZERS
 from lib.pairs import Pairs
+from lib.tasks import Judged, judge, loss_of
 
-OPTIMIZERS = ("sgd", "adam")
 TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
+Values = dict[str, Tensor]  # by name, `[trials]` each
 
 
 class DivergedError(FloatingPointError):
     """A loss is no longer a finite number; the message says which trial's, in which epoch, and what to change."""
 
 
-class Losses(NamedTuple):
-    """Mean losses over a batch, `[trials]` each; `auxiliary` is None where the network has no auxiliary head."""
-
-    main: Tensor
-    auxiliary: Tensor | None
-
-
-@dataclass
+@dataclass(frozen=True)
 class Score:
-    """One pass over the test set: right or wrong `[trials, n]`, mean loss `[trials]`, and the auxiliary head's own.
+    """One pass over the test set: of each head the mean loss `[trials]`, the named and the right classes.
 
-    `auxiliary_correct` counts the auxiliary head's right answers `[trials]` out of `auxiliary_total` (2 n for digit
-    classes). The auxiliary head never enters `correct`.
+    `heads` has them by the head's name, `[trials, answers]`; an answer per pair, or per digit. The auxiliary heads
+    never enter `correct`.
     """
 
-    correct: Tensor
-    loss: Tensor
-    auxiliary_correct: Tensor | None = None
-    auxiliary_loss: Tensor | None = None
-    auxiliary_total: int | None = None
+    heads: dict[str, Judged]
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each pair was answered rightly, `[trials, n]`."""
+        return self.heads["answer"].named == self.heads["answer"].right
+
+    def values(self) -> Values:
+        """Return test losses and counts of right answers by name; those of auxiliary heads begin with the head's."""
+        found = {}
+        for head, judged in self.heads.items():
+            found[f"{prefix(head)}test_loss"] = judged.loss
+            found[f"{prefix(head)}test_correct"] = (judged.named == judged.right).sum(1)
+        return found
+
+
+class Epoch(NamedTuple):
+    """What one epoch of training leaves: its number (from 1), its values by name, and the score after it."""
+
+    number: int
+    values: Values
+    score: Score
 
 
 @dataclass
 class History:
     """What a training leaves: for each epoch named values `[trials]`, and the last score.
 
-    The names are `train_loss`, `test_loss` and `test_correct`, and `auxiliary_...` where there is such a head.
+    The names are `train_loss`, `test_loss` and `test_correct`, the same behind the name of an auxiliary head
+    (`auxiliary_train_loss`), and those of the measures that `on_epoch` returned.
     """
 
-    epochs: list[dict[str, Tensor]] = field(default_factory=list)
+    epochs: list[Values] = field(default_factory=list)
     last: Score | None = None
 
-    def array(self, name: str) -> np.ndarray | None:
-        """Return the values of one name, `[trials, epochs]`, or None where the network has no such values."""
+    def array(self, name: str) -> NDArray[Any] | None:
+        """Return the values of one name, `[trials, epochs]`, or None where there are no such values."""
         values = [epoch[name] for epoch in self.epochs if name in epoch]
         return torch.stack(values, dim=1).cpu().numpy() if values else None
 
 
-class Plain(nn.Module):
+class Plain(Network):
     """Lets one plain `torch.nn.Module`, `[batch, 2, 14, 14]` to `[batch, outputs]`, learn as a stack of one trial."""
 
-    auxiliary_task = None
-
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
+        super().__init__(Sizes())
         self.module = module
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Take the only trial's images, and give the answer its trial axis back."""
-        return Outputs(self.module(images[0])[None])
+        return {"answer": self.module(images[0])[None]}
 
 
 class Teacher:
@@ -82,12 +93,34 @@ class Teacher:
 
     def __init__(self, train: Pairs, test: Pairs, orders: Sequence[np.random.Generator] | None = None) -> None:
         """Hold normalised sets; `orders` shuffles each trial's training pairs (default: seeds 0, 1, ...)."""
-        if train.target.dim() == 1:  # one trial
-            train, test = (Pairs(p.images[None], p.target[None], p.classes[None]) for p in (train, test))
+        if train.classes.dim() == 2:  # one trial
+            train, test = (Pairs(each.images[None], each.classes[None]) for each in (train, test))
         self.train_pairs, self.test_pairs = train, test
-        self.orders = orders or [np.random.default_rng(trial) for trial in range(len(train.target))]
+        self.orders = orders or [np.random.default_rng(trial) for trial in range(len(train.classes))]
 
     def train(
+        self,
+        model: nn.Module,
+        *,
+        on_epoch: Callable[[nn.Module], Mapping[str, Tensor] | None] | None = None,
+        **settings: Any,
+    ) -> History:
+        """Train `model` in place, testing it after each epoch; settings as of `epochs`.
+
+        `on_epoch` is called with the model after each epoch; what it returns, measures by name, `[trials]` each, joins
+        the history. Raises DivergedError as soon as a trial's loss is not finite, ValueError for a measure of another
+        shape.
+        """
+        history = History()
+        for epoch in self.epochs(model, **settings):
+            measures = on_epoch(model) if on_epoch else None
+            history.epochs.append({**epoch.values, **self.checked(measures or {}, epoch.values)})
+            if history.epochs[0].keys() != history.epochs[-1].keys():
+                raise ValueError("on_epoch must return the same measures after every epoch")
+            history.last = epoch.score
+        return history
+
+    def epochs(
         self,
         model: nn.Module,
         *,
@@ -97,78 +130,68 @@ class Teacher:
         learning_rate: float = 0.01,
         momentum: float = 0.0,
         auxiliary_weight: float = 0.3,
-        on_epoch: Callable[[], None] | None = None,
-    ) -> History:
-        """Train `model` in place, testing it after each epoch; `on_epoch` is called after each.
+    ) -> Iterator[Epoch]:
+        """Train `model` in place and yield each epoch as it ends: to look, to draw, to stop and to go on.
 
         Raises DivergedError as soon as a trial's loss is not finite.
         """
-        model = model if isinstance(model, Network) else Plain(model)
-        stepper = make_optimizer(model, optimizer, learning_rate, momentum)
-        history = History()
-        for _ in range(epochs):
-            model.train()
-            sums = []
-            for batch in self.batches(batch_size, like=next(model.parameters())):
+        network = model if isinstance(model, Network) else Plain(model)
+        stepper = make_optimizer(network, optimizer, learning_rate, momentum)
+        for number in range(1, epochs + 1):
+            network.train()
+            sums: list[list[Tensor]] = []
+            for batch in self.batches(batch_size, like=next(network.parameters())):
                 stepper.zero_grad()
-                losses = batch_losses(model, model(batch.images), batch)  # [trials]: each trial's own mean
-                total = losses.main if losses.auxiliary is None else losses.main + auxiliary_weight * losses.auxiliary
+                outputs = checked_outputs(network, network(batch.images))
+                losses = {head: loss_of(outputs[head], task, batch.classes) for head, task in network.heads.items()}
+                total = weighted(losses, network.factors, auxiliary_weight)  # [trials]: each trial's own mean
                 total.sum().backward()  # a sum: no gradient crosses trials
                 stepper.step()
-                sums.append([loss.detach() * batch.target.shape[1] for loss in losses if loss is not None])
-            self.record(history, [torch.stack(s).sum(0) for s in zip(*sums, strict=True)], self.test(model))
-            if on_epoch:
-                on_epoch()
-        return history
+                sums.append([loss.detach() * batch.classes.shape[1] for loss in losses.values()])
+            n = self.train_pairs.classes.shape[1]
+            train = {
+                f"{prefix(head)}train_loss": torch.stack(each).sum(0) / n
+                for head, each in zip(network.heads, zip(*sums, strict=True), strict=True)
+            }
+            score = self.test(network)
+            yield Epoch(number, finite({**train, **score.values()}, number), score)
 
     @torch.no_grad()
     def test(self, model: nn.Module) -> Score:
-        """Test `model` in evaluation mode: running statistics, and no auxiliary head in the score."""
-        model = model if isinstance(model, Network | Plain) else Plain(model)
-        model.eval()
-        like, n = next(model.parameters()), self.test_pairs.target.shape[1]
-        parts = []
+        """Test `model` in evaluation mode: running statistics, and no auxiliary head in what is correct."""
+        network = model if isinstance(model, Network) else Plain(model)
+        network.eval()
+        like, n = next(network.parameters()), self.test_pairs.classes.shape[1]
+        parts: dict[str, list[Judged]] = {head: [] for head in network.heads}
         for start in range(0, n, TEST_BATCH):
-            batch = Pairs(*(to(part[:, start : start + TEST_BATCH], like) for part in vars(self.test_pairs).values()))
-            outputs, size = model(batch.images), batch.target.shape[1] / n
-            losses = [loss if loss is None else loss * size for loss in batch_losses(model, outputs, batch)]
-            right = decide(outputs.answer.flatten(2)) == batch.target
-            helped = None
-            if outputs.auxiliary is not None:
-                helped = right_auxiliary(model.auxiliary_task, outputs.auxiliary, batch)
-            parts.append((right, losses[0], helped, losses[1]))
-        rights, mains, helps, auxiliaries = zip(*parts, strict=True)
-        score = Score(torch.cat(rights, dim=1), sum(mains))
-        if model.auxiliary_task:
-            helps = torch.cat(helps, dim=1)
-            score.auxiliary_correct, score.auxiliary_loss = helps.sum(1), sum(auxiliaries)
-            score.auxiliary_total = helps.shape[1]
-        return score
+            rows = slice(start, start + TEST_BATCH)
+            batch = Pairs(to(self.test_pairs.images[:, rows], like), to(self.test_pairs.classes[:, rows], like))
+            outputs, share = checked_outputs(network, network(batch.images)), batch.classes.shape[1] / n
+            for head, task in network.heads.items():
+                judged = judge(outputs[head], task, batch.classes)
+                parts[head].append(judged._replace(loss=judged.loss * share))
+        return Score({head: joined(each) for head, each in parts.items()})
 
     def batches(self, batch_size: int, like: Tensor) -> Iterator[Pairs]:
         """Yield an epoch's batches `[trials, batch, ...]`, each trial in its own order; the last may be smaller."""
-        trials, n = self.train_pairs.target.shape
+        trials, n = self.train_pairs.classes.shape[:2]
         order = torch.from_numpy(np.stack([rng.permutation(n) for rng in self.orders]))
         rows = order + n * torch.arange(trials)[:, None]  # of the flattened [trials * n, ...] sets
         for part in rows.split(batch_size, dim=1):
-            yield Pairs(*(to(take(values, part), like) for values in vars(self.train_pairs).values()))
+            yield Pairs(to(take(self.train_pairs.images, part), like), to(take(self.train_pairs.classes, part), like))
 
-    def record(self, history: History, sums: list[Tensor], score: Score) -> None:
-        """Append one epoch to `history`, refusing losses that are not finite."""
-        train_loss, *auxiliary = (losses / self.train_pairs.target.shape[1] for losses in sums)
-        values = {"train_loss": train_loss, "test_loss": score.loss, "test_correct": score.correct.sum(1)}
-        if auxiliary:
-            values |= {"auxiliary_train_loss": auxiliary[0], "auxiliary_test_loss": score.auxiliary_loss}
-            values["auxiliary_test_correct"] = score.auxiliary_correct
-        history.epochs.append(values)
-        history.last = score
-        for losses in values.values():
-            if not losses.isfinite().all():
-                trial = int((~losses.isfinite()).nonzero()[0])
-                raise DivergedError(
-                    f"the loss of trial {trial} of this stack is {losses[trial]:g} in epoch {len(history.epochs)}: "
-                    "try a smaller learning_rate"
-                )
+    def checked(self, measures: Mapping[str, Tensor], values: Values) -> Values:
+        """Return measures as they are now. Raises ValueError for one that is not `[trials]` or has another's name."""
+        trials = len(self.train_pairs.classes)
+        if not isinstance(measures, Mapping):
+            raise ValueError(f"on_epoch returned {type(measures).__name__}; allowed: None, or measures by name")
+        for name, measure in measures.items():
+            if name in values:
+                raise ValueError(f"a measure is called {name!r}, which every training has already; choose another name")
+            if not isinstance(measure, Tensor) or measure.shape != (trials,):
+                found = list(measure.shape) if isinstance(measure, Tensor) else type(measure).__name__
+                raise ValueError(f"the measure {name!r} is {found}; allowed: a number per trial, [{trials}]")
+        return {name: measure.detach().clone() for name, measure in measures.items()}  # weights go on changing
 
 
 def make_optimizer(model: nn.Module, name: str, learning_rate: float, momentum: float = 0.0) -> torch.optim.Optimizer:
@@ -183,52 +206,54 @@ def make_optimizer(model: nn.Module, name: str, learning_rate: float, momentum: 
     raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(map(repr, OPTIMIZERS))}")
 
 
-def batch_losses(model: nn.Module, outputs: Outputs, batch: Pairs) -> Losses:
-    """Return the main and the auxiliary loss of each trial: means over the batch (and over both digits)."""
-    main = loss_per_trial(outputs.answer.flatten(2), batch.target)
-    if outputs.auxiliary is None:
-        return Losses(main, None)
-    if model.auxiliary_task == "comparison":
-        return Losses(main, loss_per_trial(outputs.auxiliary.flatten(2), batch.target))
-    return Losses(
-        main, loss_per_trial(outputs.auxiliary.flatten(3).flatten(1, 2), batch.classes.flatten(1, 2), classes=10)
-    )
+def prefix(head: str) -> str:
+    """Return what the names of a head's values begin with: nothing for the answer, the others' own names."""
+    return "" if head == "answer" else f"{head}_"
 
 
-def loss_per_trial(outputs: Tensor, target: Tensor, classes: int = 2) -> Tensor:
-    """CrossEntropyLoss where there is an output per class (one-hot labels), MSELoss where there is one (section 1.3).
-
-    `outputs` `[trials, n, k]`, `target` `[trials, n]` in 0 ... classes - 1; returns the mean per trial, `[trials]`.
-    With one output a class is regressed as class / (classes - 1).
-    """
-    if outputs.shape[-1] == 1:
-        each = F.mse_loss(outputs[..., 0], target.to(outputs.dtype) / (classes - 1), reduction="none")
-    else:
-        each = F.cross_entropy(outputs.mT, target, reduction="none")  # mT: much faster than over a short last axis
-    return each.mean(1)
+def weighted(losses: Mapping[str, Tensor], factors: Mapping[str, float], auxiliary_weight: float) -> Tensor:
+    """Return the loss of each trial, `[trials]`: the answer's, and the auxiliary heads' times their weights."""
+    total = losses["answer"]
+    for head, loss in losses.items():
+        if head != "answer":
+            total = total + auxiliary_weight * factors.get(head, 1.0) * loss
+    return total
 
 
-def decide(outputs: Tensor, classes: int = 2) -> Tensor:
-    """Turn outputs `[..., k]` into classes: the greatest (ties to the first) or, of one output, the nearest class.
-
-    With two classes and one output that is "smaller or equal" where it is >= 0.5.
-    """
-    if outputs.shape[-1] == 1:
-        middles = (torch.arange(1, classes, dtype=outputs.dtype, device=outputs.device) - 0.5) / (classes - 1)
-        return torch.bucketize(outputs[..., 0].contiguous(), middles, right=True)  # of middles that are not greater
-    return outputs.max(-1).indices  # several times as fast as argmax, the first of equals too
+def checked_outputs(network: Network, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's outputs. Raises ValueError unless they are those of its heads."""
+    if not isinstance(outputs, dict) or outputs.keys() != network.heads.keys():
+        found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+        name = type(network).__name__
+        raise ValueError(f"{name}'s forward returns {found}; allowed: a dict of its heads, {', '.join(network.heads)}")
+    return outputs
 
 
-def right_auxiliary(task: str, auxiliary: Tensor, batch: Pairs) -> Tensor:
-    """Say whether each answer of the auxiliary head is right: `[trials, n]`, or `[trials, 2 n]` for digit classes."""
-    if task == "comparison":
-        return decide(auxiliary.flatten(2)) == batch.target
-    return (decide(auxiliary.flatten(3), classes=10) == batch.classes).flatten(1, 2)
+def joined(parts: Sequence[Judged]) -> Judged:
+    """Put what was judged in parts together; the losses are shares of the whole."""
+    losses, named, right = zip(*parts, strict=True)
+    loss = losses[0]
+    for share in losses[1:]:
+        loss = loss + share
+    return Judged(loss, torch.cat(named, dim=1), torch.cat(right, dim=1))
+
+
+def finite(values: Values, epoch: int) -> Values:
+    """Return an epoch's values. Raises DivergedError for one that is not a finite number."""
+    for each in values.values():
+        if not each.isfinite().all():
+            trial = int((~each.isfinite()).nonzero()[0])
+            raise DivergedError(
+                f"the loss of trial {trial} of this stack is {each[trial]:g} in epoch {epoch}: "
+                "try a smaller learning_rate"
+            )
+    return values
 
 
 def take(values: Tensor, rows: Tensor) -> Tensor:
     """Return the given rows `[trials, batch]` of `values` `[trials, n, ...]`, flattened over its first two axes."""
-    return values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    taken: Tensor = values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+    return taken
 
 
 def to(values: Tensor, like: Tensor) -> Tensor:

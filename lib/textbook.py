@@ -105,7 +105,7 @@ def train_epoch(
         optimizer.zero_grad()
         loss, auxiliary = model.losses(images[rows], target[rows], classes[rows])
         whole = loss if auxiliary is None else loss + auxiliary_weight * auxiliary
-        whole.backward()  # type: ignore[no-untyped-call]  # torch's own function has no types
+        whole.backward()
         optimizer.step()
         total += loss.item() * len(rows)
     return total / len(order)

@@ -23,10 +23,10 @@ from typing import Literal
 
 import numpy as np
 
-from lib import Experiment, Result
-from lib.analysis import paired
-from report import statistics, study, words
-from report.statistics import ALPHA, CHANCE, MARGIN, Array, PairedDifference
+from lib import Result, paired
+from report import statistics, study
+from report.comparison import Comparison, last_difference
+from report.statistics import ALPHA, CHANCE, MARGIN, Array, Estimate, PairedDifference, signed
 
 TOO_FEW = "too few trials for a verdict"
 VERDICTS = ("reproduced", "contradicted", "undecided", "vacuous")
@@ -35,8 +35,9 @@ DEFINITIONS_HEADER = ("the original", "place", "taken to mean")  # of `definitio
 FAMILY_HEADER = ("figure", "comparison", "difference (95 % interval)", "p (Holm)", "better in", "finding")
 CHECK_HEADER = ("figure", "comparison", "largest difference", "finding")  # of `numerical_checks`
 LEVELS = (60, 70, 80)  # percent
-FORMS = next(chapter for chapter, comparisons in study.CHAPTERS.items() if comparisons is study.FIGURE_9)  # no family
+FORM = ("fully_convolutional",)  # where this alone differs, the function is the same, and so should be the numbers
 
+Row = tuple[str, ...]  # of a table
 Test = tuple[str, str, bool]  # figure, quantity, and whether sameness is tested
 Family = tuple[float, int]  # a test's adjusted p, and the number of tests that were adjusted together
 
@@ -63,6 +64,11 @@ class Claim:
     adjusted_p: float | None
     verdict: str
     note: str
+
+    @property
+    def interval(self) -> Estimate:
+        """The estimate with its 95 % interval."""
+        return Estimate(self.estimate, self.low, self.high, unit=self.unit)
 
 
 @dataclass(frozen=True)
@@ -119,18 +125,21 @@ def ledger(readings: Mapping[str, Sequence[Result]]) -> list[Claim]:
     return [claim for same_claim in zip(*judged, strict=True) for claim in same_claim]
 
 
-def rows(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+def rows(claims: Sequence[Claim]) -> list[Row]:
     """Return the table of verdicts: a row per claim and reading; a quote stands in the first of its rows."""
-    table, before = [], None
+    table: list[Row] = []
+    before = ""
     for c in claims:
         quote = "" if c.claim == before else f"“{c.quote}”"
-        number = f"{c.difference.replace(' - ', ' − ')}: {_interval(c.estimate, c.low, c.high, c.unit)}"
-        table.append((quote, c.reading, number, p_text(c.adjusted_p), c.verdict, c.note))
+        # Rates per epoch are small and get one digit more.
+        number = f"{c.interval:+.2f short}" if c.unit == "points" else f"{c.interval:+.3f short} per epoch"
+        difference = f"{c.difference.replace(' - ', ' − ')}: {number}"
+        table.append((quote, c.reading, difference, p_text(c.adjusted_p), c.verdict, c.note))
         before = c.claim
     return table
 
 
-def definitions(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
+def definitions(claims: Sequence[Claim]) -> list[Row]:
     """Return the table of what each claim is taken to mean: a row per claim."""
     return list(dict.fromkeys((f"“{c.quote}”", c.place, c.statement) for c in claims))
 
@@ -167,15 +176,13 @@ def summary(claims: Sequence[Claim]) -> str:
     return f"Of the original's {count} claims, {'; '.join(parts)}."
 
 
-def epochs_to_reach(
-    readings: Mapping[str, Sequence[Result]], levels: Sequence[float] = LEVELS
-) -> list[tuple[str, ...]]:
+def epochs_to_reach(readings: Mapping[str, Sequence[Result]], levels: Sequence[float] = LEVELS) -> list[Row]:
     """Return a table's row per reading and network: mean epochs to reach each level, and the share of trials that do.
 
     A trial that never does counts with the last epoch, so these are restricted means: lower bounds wherever the share
     is below 100 %.
     """
-    table = []
+    table: list[Row] = []
     for reading, results in readings.items():
         for result in results:
             cells = []
@@ -187,26 +194,30 @@ def epochs_to_reach(
     return table
 
 
-def comparison_families(results: Sequence[Result]) -> dict[str, list[tuple[str, ...]]]:
-    """Return the rows of every family of differences at the last epoch, by the chapter of the report that shows it.
+def comparison_families(
+    chapters: Mapping[str, Sequence[Comparison]], results: Sequence[Result]
+) -> dict[str, list[Row]]:
+    """Return the rows of every family of differences at the last epoch, by its chapter: the comparisons of a chapter.
 
-    `results` are those of the study in any order; a chapter that lacks one is left out. The last column says "higher",
-    "lower" or "undecided at Holm 5 %"; with fewer than 100 trials the direction only.
+    `results` has those of all comparisons, in any order. The last column says "higher", "lower" or "undecided at Holm
+    5 %"; with fewer than 100 trials the direction only. Two forms of a network are for `numerical_checks`.
     """
-    return {chapter: _family_rows(pairs) for chapter, pairs in _chapters(results).items() if chapter != FORMS}
+    families = {chapter: [each for each in several if each.differing != FORM] for chapter, several in chapters.items()}
+    return {chapter: _family_rows(family, results) for chapter, family in families.items() if family}
 
 
-def numerical_checks(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """Return a row per comparison of figure 9: how far the two forms part, in any trial at any epoch."""
-    table = []
-    for number, (a, b) in _chapters(results).get(FORMS, {}).items():
+def numerical_checks(chapters: Mapping[str, Sequence[Comparison]], results: Sequence[Result]) -> list[Row]:
+    """Return a row per comparison of two forms of a network: how far they part, in any trial at any epoch."""
+    table: list[Row] = []
+    for comparison in (each for several in chapters.values() for each in several if each.differing == FORM):
+        a, b = comparison.among(results)
         apart = np.abs(paired(a, b))
         parted = apart > statistics.ROUNDING
         finding = "identical in every trial and epoch"
         if parted.any():
             first = int(parted.any(axis=0).argmax()) + 1
             finding = f"{parted.any(axis=1).sum()} of {a.trials} trials differ, the first at epoch {first}"
-        table.append((number, words.against(a, b), f"{apart.max():.2f} points", finding))
+        table.append((comparison.number, comparison.against, f"{apart.max():.2f} points", finding))
     return table
 
 
@@ -221,7 +232,7 @@ def p_text(p: float | None) -> str:
 def _judged(reading: str, results: Sequence[Result]) -> list[Claim]:
     """Judge every claim under one reading."""
     names = tuple(result.experiment.architecture for result in results)
-    if names != ("SN", "WSN", "SAUX", "CAUX"):
+    if names != study.NETWORKS:
         raise ValueError(f"{reading}: the claims are about SN, WSN, SAUX and CAUX, in this order; got {names}")
     if results[0].experiment.epochs < 2 or results[0].trials < 2:
         raise ValueError(f"{reading}: the claims need at least 2 trials and 2 epochs")
@@ -257,14 +268,19 @@ def _windows(epochs: int) -> tuple[int, int, int]:
 
 def _adjusted(values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[str, Array]) -> dict[Test, Family]:
     """Return each test's p, adjusted within its family, and the size of that family."""
-    ends = {f"6{letter}": (curves[a][:, -1], curves[b][:, -1]) for letter, (a, b) in study.STEPS.items()}
+    claimed = {d.figure for d in DEFINITIONS}
+    ends = {
+        c.number: (curves[c.a.architecture][:, -1], curves[c.b.architecture][:, -1])
+        for c in study.COMPARISONS
+        if c.number in claimed
+    }
     curve_claims = {_test(d): pair for d, pair in values.items() if d.quantity != "end"}
     families = (
         {(figure, "end", False): pair for figure, pair in ends.items()},
         {(figure, "end", True): pair for figure, pair in ends.items()},
         curve_claims,
     )
-    adjusted = {}
+    adjusted: dict[Test, Family] = {}
     for family in families:
         p = [_p(same, *pair) for (_, _, same), pair in family.items()]
         adjusted |= {test: (float(x), len(family)) for test, x in zip(family, statistics.holm(p), strict=True)}
@@ -363,7 +379,7 @@ def _note(
         notes.append(f"epochs 1-{statistics.slope(curves[d.a], curves[d.b]).last_epoch}")
     if d.quantity in ("start", "plateau"):
         a, b = (value.mean() for value in values)
-        a_text, b_text = (words.signed(x) if d.quantity == "plateau" else f"{x:.2f}" for x in (a, b))
+        a_text, b_text = (signed(x) if d.quantity == "plateau" else f"{x:.2f}" for x in (a, b))
         notes.append(f"{d.a} {a_text}, {d.b} {b_text}")
         if d.quantity == "start" and max(a, b) <= CHANCE + 1:
             notes.append("neither is more than 1 point above chance, so likeness says little")
@@ -372,59 +388,18 @@ def _note(
     return "; ".join(notes)
 
 
-# Families of figures
-
-
-def _chapters(results: Sequence[Result]) -> dict[str, dict[str, tuple[Result, Result]]]:
-    """Return the two results of each comparison by chapter and figure, of the chapters that have all of theirs."""
-    by_experiment = {result.experiment: result for result in results}
-    base = results[0].experiment  # a small study has other data and fewer epochs in every experiment
-    chapters = {}
-    for chapter, comparisons in study.CHAPTERS.items():
-        wanted = {c["number"]: tuple(_side(base, c, which) for which in "ab") for c in comparisons}
-        if all(experiment in by_experiment for pair in wanted.values() for experiment in pair):
-            chapters[chapter] = {number: (by_experiment[a], by_experiment[b]) for number, (a, b) in wanted.items()}
-    return chapters
-
-
-def _side(base: Experiment, comparison: Mapping[str, object], which: str) -> Experiment:
-    """Return experiment a or b of one of the report's comparisons."""
-    return dataclasses.replace(
-        base,
-        architecture=comparison[f"architecture_{which}"],
-        fully_convolutional=comparison.get(f"fully_convolutional_{which}", False),
-        one_hot_encoding=comparison.get(f"one_hot_encoding_{which}", True),
-        momentum=comparison.get("momentum", 0.0),
-    )
-
-
-def _family_rows(pairs: Mapping[str, tuple[Result, Result]]) -> list[tuple[str, ...]]:
+def _family_rows(comparisons: Sequence[Comparison], results: Sequence[Result]) -> list[Row]:
     """Return the rows of one family; its p values are adjusted together."""
-    for a, b in pairs.values():
-        paired(a, b)  # refuses trials that saw other pairs
-    found = [statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1]) for a, b in pairs.values()]
-    table = []
-    for (number, (a, b)), d, p in zip(pairs.items(), found, statistics.holm([d.p for d in found]), strict=True):
+    found = [last_difference(*comparison.among(results)) for comparison in comparisons]
+    table: list[Row] = []
+    for comparison, d, p in zip(comparisons, found, statistics.holm([d.p for d in found]), strict=True):
         few = d.n < statistics.TRIALS_FOR_A_VERDICT
-        finding = statistics.direction(d)
+        finding: str = statistics.direction(d)
         if few:
             finding += f"; {TOO_FEW}"
         elif p >= ALPHA:
             finding = "undecided at Holm 5 %"
-        table.append(
-            (
-                number,
-                words.against(a, b),
-                _interval(d.mean, d.low, d.high),
-                p_text(None if few else float(p)),
-                f"{100 * d.superiority:.0f} %",
-                finding,
-            )
-        )
+        better = f"{100 * d.superiority:.0f} %"
+        adjusted = p_text(None if few else float(p))
+        table.append((comparison.number, comparison.against, f"{d:+.2f short}", adjusted, better, finding))
     return table
-
-
-def _interval(mean: float, low: float, high: float, unit: str = "points") -> str:
-    """Return an estimate with its interval; rates per epoch are small and get one digit more."""
-    digits = 3 if unit == "points per epoch" else 2
-    return words.estimate(mean, low, high, digits) + (" per epoch" if digits == 3 else "")

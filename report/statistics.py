@@ -26,13 +26,43 @@ Verdict = Literal["reproduced", "contradicted", "undecided"]
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """Mean of D = b - a with its 95 % interval `low`, `high`; all in percentage points but `p`, `n`, `superiority`."""
+class Estimate:
+    """A mean with the interval `low` to `high`, in `unit`, which writes itself into a sentence or a table.
+
+    The format is the one of a number, for all three (`+.2f` where it is left out); `short` behind it is for tables:
+
+    >>> difference = Estimate(0.284, 0.126, 0.441)
+    >>> f"{difference:+.2f}"
+    '+0.28 points (95 % interval +0.13 to +0.44)'
+    >>> f"{difference:+.2f short}"
+    '+0.28 (+0.13 to +0.44)'
+    >>> f"{Estimate(-1.5, -2, 1, unit='')}"
+    '−1.50 (95 % interval −2.00 to +1.00)'
+
+    A format that is none raises ValueError.
+    """
 
     mean: float
     low: float
     high: float
-    sd: float  # of D over trials, ddof 1
+    level: float = 1 - ALPHA
+    unit: str = "points"
+
+    def __format__(self, code: str) -> str:
+        """Write the estimate; see the class."""
+        number = code.removesuffix("short").strip() or "+.2f"
+        mean, low, high = (_minus(format(x, number)) for x in (self.mean, self.low, self.high))
+        if code.endswith("short"):
+            return f"{mean} ({low} to {high})"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{mean}{unit} ({100 * self.level:g} % interval {low} to {high})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference(Estimate):
+    """Mean of D = b - a in percentage points, and what else is known of it."""
+
+    sd: float  # of D over trials, ddof 1, in points
     p: float  # two-sided, unadjusted
     n: int  # trials
     superiority: float  # share of trials where b is better, ties counting half
@@ -81,6 +111,18 @@ class Component:
     degrees: int
 
 
+# Numbers as they are written
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign, a minus being a minus and no hyphen: "+1.20" or "−0.35"."""
+    return _minus(f"{value:+.{digits}f}")
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−")
+
+
 # Two networks at one epoch
 
 
@@ -98,10 +140,12 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> PairedDifference:
     superiority = float(np.mean((d > 0) + 0.5 * (d == 0)))
     if np.ptp(d) == 0:  # no SD, so no t
         mean = float(d[0])
-        return PairedDifference(mean, mean, mean, 0.0, 1.0 if mean == 0 else 0.0, d.size, superiority)
+        p = 1.0 if mean == 0 else 0.0
+        return PairedDifference(mean, mean, mean, sd=0.0, p=p, n=d.size, superiority=superiority)
     test = stats.ttest_rel(b, a)
     low, high = (float(end) for end in test.confidence_interval(1 - ALPHA))
-    return PairedDifference(float(d.mean()), low, high, float(d.std(ddof=1)), float(test.pvalue), d.size, superiority)
+    sd, p = float(d.std(ddof=1)), float(test.pvalue)
+    return PairedDifference(float(d.mean()), low, high, sd=sd, p=p, n=d.size, superiority=superiority)
 
 
 def equivalence(a: ArrayLike, b: ArrayLike, margin: float = MARGIN) -> Equivalence:

@@ -1,3 +1,6 @@
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 import torch
 
@@ -16,6 +19,13 @@ def mnist():
 
 
 @pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    """No test reads or writes the stores of the project, unless it names them."""
-    monkeypatch.setattr("lib.analysis.PUBLISHED", tmp_path / "published")
+def own_results(tmp_path, monkeypatch):
+    """What a test stores without naming a store goes into a folder of that test."""
+    monkeypatch.setenv("RESULTS_ROOT", str(tmp_path / "own-results"))
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """A process of its own that trains for whoever asks, as a cluster's would: starting one takes seconds."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor:
+        yield executor

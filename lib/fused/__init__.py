@@ -6,6 +6,7 @@ compiler `available()` says so, and PyTorch's own operations do the same work, s
 
 import ctypes
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +50,11 @@ def block(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float) ->
     Raises TypeError for tensors that are not float32 on the CPU, ValueError for shapes that do not fit, for memory in
     another order, and for a first block whose `x` requires a gradient.
     """
-    check(x, weight, gamma=gamma, beta=beta)
+    check_tensors(x, weight, gamma=gamma, beta=beta)
     if first(x) and x.requires_grad:
         raise ValueError("x has one channel and requires a gradient, which the first block does not compute")
-    return Block.apply(x, weight, gamma, beta, eps)
+    done: tuple[Tensor, Tensor, Tensor] = Block.apply(x, weight, gamma, beta, eps)
+    return done
 
 
 def block_test(
@@ -62,7 +64,7 @@ def block_test(
 
     Shapes and errors are those of `block`.
     """
-    check(x, weight, gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
+    check_tensors(x, weight, gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
     y = empty_output(x, weight)
     others = pointers(x, weight, gamma, beta, running_mean, running_var)
     functions().fused_test(*shape(x, weight), *x.shape[:3], *others, eps, y.data_ptr())
@@ -74,7 +76,7 @@ class Block(Function):
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float
+        ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute y, mean and variance; keep what the gradients need."""
         sizes = [*shape(x, weight), *x.shape[:3]]
@@ -90,7 +92,7 @@ class Block(Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x (if it needs one), weight, gamma and beta."""
         x, weight, gamma, mean, var, y, kept = ctx.saved_tensors
         gradient = between(gradient).contiguous() if first(x) else gradient.contiguous()  # as y is
@@ -152,7 +154,7 @@ def pointers(*tensors: Tensor | None) -> list[int | None]:
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def check(x: Tensor, weight: Tensor, **per_output: Tensor) -> None:
+def check_tensors(x: Tensor, weight: Tensor, **per_output: Tensor) -> None:
     """Refuse what the library, which sees only addresses, would misread."""
     for name, tensor in {"x": x, "weight": weight, **per_output}.items():
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu":

@@ -43,11 +43,11 @@ def library() -> tuple[ctypes.CDLL | None, str]:
         path = cache_folder() / f"fused-{key(command)}.so"
         if intact(path):
             try:
-                return load(path), f"compiled by {command[0]}, from the cache"
+                return load_library(path), f"compiled by {command[0]}, from the cache"
             except Unavailable:
                 pass  # intact and yet of no use: compile it again
-        build(command, path)
-        return load(path), f"compiled by {command[0]}"
+        compile_library(command, path)
+        return load_library(path), f"compiled by {command[0]}"
     except Unavailable as reason:
         return None, str(reason)
     except (OSError, subprocess.SubprocessError) as error:
@@ -85,7 +85,7 @@ def key(command: list[str]) -> str:
     return hashlib.sha256(b"\0\0".join(parts)).hexdigest()[:16]
 
 
-def build(command: list[str], path: Path) -> None:
+def compile_library(command: list[str], path: Path) -> None:
     """Compile into `path`; other processes see no library or a whole one.
 
     The SHA-256 of the library is appended to it, where the loader ignores it, so that a damaged file is recognised.
@@ -111,7 +111,7 @@ def intact(path: Path) -> bool:
     return len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
-def load(path: Path) -> ctypes.CDLL:
+def load_library(path: Path) -> ctypes.CDLL:
     """Load the library and declare its functions."""
     try:
         loaded = ctypes.CDLL(str(path))

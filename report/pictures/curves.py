@@ -1,4 +1,4 @@
-"""The report's figures: arrays and axes in, axes out. They compute nothing; their looks are in `style`."""
+"""The report's figures: arrays and axes in, axes out. They compute nothing; their look is in `style`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from report.pictures.style import COLOURS, OTHER
 from report.statistics import Band
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One network's test accuracy per epoch, in percent: mean and SD over `n` trials, and the 95 % band of the mean."""
+    """One network's test accuracy per epoch, in percent: mean and SD over `n` trials, and the 95 % band of the mean.
+
+    Arrays are `[epochs]`; a single trial has neither SD nor band.
+    """
 
     mean: np.ndarray
     sd: np.ndarray
@@ -23,8 +27,15 @@ class Curve:
     line: str = "-"
 
 
-def pairs(images: np.ndarray, target: Sequence[int], digits: np.ndarray) -> Figure:
-    """Show pairs of digits, a pair per column; `images` `[n, 2, 14, 14]`, `target` `[n]`, `digits` `[n, 2]`."""
+def curve(
+    architecture: str, mean: np.ndarray, sd: np.ndarray, n: int, band: Band | None = None, line: str = "-"
+) -> Curve:
+    """Return the curve of an architecture in its own colour; all but the four are grey."""
+    return Curve(mean, sd, n, band, COLOURS.get(architecture, OTHER), line)
+
+
+def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Figure:
+    """Show pairs of digits, a pair per column; `images` `[n, 2, 14, 14]`, `target` `[n]`, `classes` `[n, 2]`."""
     n = len(target)
     fig, axes = plt.subplots(2, n, figsize=(6.3, 6.3 / n * 2 + 0.45), squeeze=False)
     for column in range(n):
@@ -34,7 +45,7 @@ def pairs(images: np.ndarray, target: Sequence[int], digits: np.ndarray) -> Figu
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
             ax.spines[:].set(visible=True, color="0.8")
-        first, second = digits[column]
+        first, second = classes[column]
         sign = "≤" if target[column] else ">"
         axes[0, column].set_title(f"{first} {sign} {second}: {target[column]}", fontsize=9)
     fig.tight_layout(pad=0.4)
@@ -43,13 +54,13 @@ def pairs(images: np.ndarray, target: Sequence[int], digits: np.ndarray) -> Figu
 
 def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
     """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean."""
-    for name, curve in curves.items():
-        epochs = np.arange(1, len(curve.mean) + 1)
-        if curve.n > 1:
-            ax.fill_between(epochs, curve.mean - curve.sd, curve.mean + curve.sd, color=curve.colour, alpha=0.15, lw=0)
-        if curve.band is not None and not curve.band.sparse.all():
-            ax.fill_between(epochs, curve.band.low, curve.band.high, color=curve.colour, alpha=0.35, lw=0)
-        ax.plot(epochs, curve.mean, curve.line, color=curve.colour, label=f"{name} (n = {curve.n})")
+    for name, one in curves.items():
+        epochs = np.arange(1, len(one.mean) + 1)
+        if one.n > 1:
+            ax.fill_between(epochs, one.mean - one.sd, one.mean + one.sd, color=one.colour, alpha=0.15, lw=0)
+        if one.band is not None and not one.band.sparse.all():
+            ax.fill_between(epochs, one.band.low, one.band.high, color=one.colour, alpha=0.35, lw=0)
+        ax.plot(epochs, one.mean, one.line, color=one.colour, label=f"{name} (n = {one.n})")
     ax.axhline(chance, color="0.35", lw=0.8, ls=(0, (4, 3)))
     ax.annotate(
         f"majority class {chance:.1f} %",
@@ -62,8 +73,9 @@ def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
         fontsize=7,
         color="0.35",
     )
-    ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, len(epochs)))
-    late = curve.mean[len(epochs) // 2] < curve.mean[-1] - 5  # still rising: the upper left is free
+    longest = max(len(one.mean) for one in curves.values())
+    ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, longest))
+    late = one.mean[len(one.mean) // 2] < one.mean[-1] - 5  # still rising: the upper left is free
     ax.legend(loc="upper left" if late else "lower right", bbox_to_anchor=None if late else (1, 0.32))
     return ax
 
@@ -81,10 +93,10 @@ def difference(ax: Axes, band: Band, label: str, colour: str = "0.25") -> Axes:
 
 
 def comparison(curves: Mapping[str, Curve], difference_band: Band, difference_label: str, chance: float) -> Figure:
-    """Two networks: their accuracy above, their paired difference below, over the same epochs."""
+    """Two networks: their accuracy above, their paired difference below, at the epochs that both have."""
     fig, (above, below) = plt.subplots(2, 1, figsize=(6.3, 5.0), sharex=True, height_ratios=(2.2, 1))
-    accuracy(above, curves, chance).set_xlabel("")
     difference(below, difference_band, difference_label)
+    accuracy(above, curves, chance).set_xlabel("")  # last, for the axis that both share ends where the longer one does
     fig.align_ylabels()
     fig.tight_layout(pad=0.4)
     return fig

@@ -75,6 +75,7 @@ def merge(
     paths: Sequence[str | os.PathLike[str]],
     *,
     title: str,
+    headings: Sequence[str] = (),
     subtitle: str | None = None,
     authors: Sequence[str] = (),
     date: str | None = None,
@@ -85,10 +86,12 @@ def merge(
 ) -> NotebookNode:
     """Join executed notebooks, in order, into one; the keywords are its title block.
 
-    `links` are (text, address) pairs for a line under the title; `sources` identifies what the report was made from, a
-    checksum for example, and is kept in the page's head and among the PDF's keywords.
+    `headings`, if given, has a text per notebook: one that is not empty opens a chapter before that notebook. `links`
+    are (text, address) pairs for a line under the title; `sources` identifies what the report was made from, a checksum
+    for example, and is kept in the page's head and among the PDF's keywords.
 
-    Raises ValueError when a notebook is not `finished`, and what `nbformat.read` raises for a file that is none.
+    Raises ValueError when a notebook is not `finished` or `headings` are not as many, and what `nbformat.read` raises
+    for a file that is none.
     """
     merged = nbformat.v4.new_notebook()
     merged.metadata["report"] = {
@@ -101,11 +104,12 @@ def merge(
         "lang": lang,
         "sources": sources,
     }
-    for path in paths:
+    for path, heading in zip(paths, headings or [""] * len(paths), strict=True):
         nb = nbformat.read(path, as_version=4)
         finished(nb, Path(path).name)
         merged.metadata.setdefault("kernelspec", nb.metadata.get("kernelspec", {}))
-        for cell in deepcopy(nb.cells):
+        opening = [nbformat.v4.new_markdown_cell(f"# {heading}")] if heading else []
+        for cell in opening + deepcopy(nb.cells):
             cell.metadata.pop("papermill", None)  # its times would make every build another
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)

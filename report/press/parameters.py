@@ -1,33 +1,38 @@
 """Parameters of notebooks: refuse names that a notebook does not have, which papermill only warns of."""
 
 import ast
-import itertools
 from collections.abc import Mapping
+from typing import Any
 
-from lib.experiment import unknown
+from lib.messages import unknown
 
 INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts behind the one with the defaults
 
 
-def check(namespace: Mapping[str, object]) -> None:
-    """Check, in the cell after the parameters, that papermill set no name that the notebook does not declare.
+def check(namespace: Mapping[str, Any]) -> None:
+    """Check, in a cell after the parameters, that papermill set no name that the notebook does not declare.
 
-    `namespace` is the notebook's `globals()`, in which IPython keeps the source of every cell that was run. Values are
-    checked where they are used, by `lib.Experiment` and `lib.run_study`. Raises TypeError naming the unknown parameter.
+    `namespace` is the notebook's `globals()`, in which IPython keeps the source of every cell that was run. Only the
+    last run of papermill's cell counts, so a name that was corrected by hand is no error any more. Values are checked
+    where they are used. Raises TypeError naming the unknown parameter.
     """
     cells = list(namespace.get("In", ()))
-    for declared, injected in itertools.pairwise(cells):
-        if injected.startswith(INJECTED):
-            known = assigned(declared)
-            for name in assigned(injected):
-                if name not in known:
-                    raise TypeError(unknown(name, known))
+    places = [place for place, cell in enumerate(cells) if cell.startswith(INJECTED)]
+    if places:
+        declared = [name for cell in cells[: places[-1]] if not cell.startswith(INJECTED) for name in assigned(cell)]
+        for name in assigned(cells[places[-1]]):
+            if name not in declared:
+                raise TypeError(unknown(name, declared))
 
 
 def assigned(source: str) -> list[str]:
-    """Return the names that a cell assigns, in order."""
-    targets = []
-    for node in ast.parse(source).body:
+    """Return the names that a cell assigns, in order; a cell that is no Python assigns none."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return []
+    targets: list[ast.expr] = []
+    for node in statements:
         if isinstance(node, ast.Assign):
             targets += node.targets
         elif isinstance(node, ast.AnnAssign):

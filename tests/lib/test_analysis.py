@@ -3,28 +3,32 @@
 import dataclasses
 import inspect
 import itertools
-import json
 import math
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
-from lib import analysis, datasets, store, workers
-from lib.analysis import is_stored, load, paired, run_analysis, run_study
+from lib import datasets, store, training
+from lib.analysis import PUBLISHED, STACK, default_store, is_stored, load, paired, run_analysis, run_study, stacks
 from lib.experiment import Experiment
+from lib.machine import ROOT
 from lib.pairs import draw_trial, fingerprint
+from lib.store import Store
+from tests.lib.own import tiny
 
-TRIALS = 30  # two blocks: 25 and 5
+TRIALS = 30  # two groups: 25 and 5
 TINY = Experiment(
     architecture="CAUX",
     dataset="digits",
     channels="2-3",
     hidden="4",
-    auxiliary_hidden=5,
     train_pairs=20,
     test_pairs=30,
     batch_size=10,
@@ -33,19 +37,18 @@ TINY = Experiment(
 OTHER = dataclasses.replace(TINY, architecture="SN")
 
 
-def run(experiment, trials=TRIALS, **options):
+def run(experiment, trials=TRIALS, folder=None, **options):
     """Train in this process, one stack after the other; two of them would otherwise go to spawned processes."""
     with ThreadPoolExecutor(1) as executor:
-        return run_analysis(
-            experiment, trials, **{"executor": executor, "implementation": "torch", "progress": False} | options
-        )
+        common = {"store": folder and Store(folder), "executor": executor, "implementation": "torch"}
+        return run_analysis(experiment, trials, **{**common, "progress": False, **options})
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A store with 30 trials of two experiments, and their results."""
     root = tmp_path_factory.mktemp("trained")
-    return root, run(TINY, results=root), run(OTHER, results=root)
+    return root, run(TINY, folder=root), run(OTHER, folder=root)
 
 
 @pytest.fixture
@@ -55,26 +58,15 @@ def root(trained, tmp_path):
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """What was trained since: architecture, first and last trial."""
-    calls, train = [], workers.train
-
-    def counting(experiment, trials, **options):
-        calls.append((experiment.architecture, trials[0], trials[-1]))
-        return train(experiment, trials, **options)
-
-    monkeypatch.setattr("lib.workers.train", counting)
-    return calls
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """Whoever would begin to train fails the test."""
-    for name in ("lib.workers.train", "lib.analysis.train_all"):
-        monkeypatch.setattr(name, lambda *arguments, name=name, **options: pytest.fail(f"{name} was called"))
+def built(tmp_path, monkeypatch):
+    """The trials of each stack of `tests.lib.own:Eventful` that was built since."""
+    log = tmp_path / "built.log"
+    monkeypatch.setenv("EVENT_LOG", str(log))
+    return lambda: [int(line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def files_of(root):
+    """Everything below a folder: what trained, or wrote, would show."""
     return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in root.rglob("*") if file.is_file()}
 
 
@@ -90,7 +82,7 @@ def path_of(root, experiment, first, last):
 def test_a_result_unpacks_as_name_mean_and_standard_deviation_with_ddof_1(trained):
     root, result, _ = trained
     files = [path_of(root, TINY, *ends) for ends in ((0, 24), (25, 29))]
-    correct = [row for file in files for row in json.loads(file.read_text())["test_correct"]]
+    correct = [row for file in files for row in store.read(file)["test_correct"]]
     assert len(correct) == TRIALS
     name, mean, sd = result
     assert name == "CAUX"
@@ -104,10 +96,10 @@ def test_a_result_unpacks_as_name_mean_and_standard_deviation_with_ddof_1(traine
 
 
 def test_a_single_trial_has_no_standard_deviation_and_says_so_without_a_warning(root):
-    _, mean, sd = load(TINY, 1, results=root)
+    _, mean, sd = load(TINY, 1, store=Store(root))
     assert sd.shape == (TINY.epochs,) and np.isnan(sd).all()
     assert np.isfinite(mean).all()
-    assert not np.isnan(load(TINY, 2, results=root).sd).any()
+    assert not np.isnan(load(TINY, 2, store=Store(root)).sd).any()
 
 
 def test_a_result_cannot_be_changed_and_knows_its_experiment(trained):
@@ -123,7 +115,7 @@ def test_the_fingerprints_are_those_of_each_trials_pairs(trained):
         fingerprint(*draw_trial("digits", TINY.train_pairs, TINY.test_pairs, TINY.seed, trial))
         for trial in range(TRIALS)
     ]
-    assert trained[1].data == expected
+    assert trained[1].fingerprints == expected
     assert len(set(expected)) == TRIALS
 
 
@@ -137,120 +129,147 @@ def test_the_auxiliary_accuracy_is_that_of_its_own_head_over_its_own_answers(tra
     assert not np.array_equal(caux.auxiliary_accuracy, caux.accuracy)
 
 
-def test_what_is_stored_is_not_trained_again_and_its_files_are_not_touched(root, no_training):
+def test_what_is_stored_is_not_trained_again_and_its_files_are_not_touched(root):
     before = files_of(root)
-    again = run_study([TINY, OTHER, TINY], TRIALS, results=root)
+    again = run_study([TINY, OTHER, TINY], TRIALS, store=Store(root))
     assert [result.experiment for result in again] == [TINY, OTHER, TINY]
     assert files_of(root) == before
 
 
-def test_fewer_trials_than_are_stored_are_the_first_of_them(trained, root, no_training):
-    fewer = run_analysis(TINY, 27, results=root)  # the second block's file reaches to trial 29
+def test_nothing_is_built_for_what_is_stored(tmp_path, built):
+    experiment = tiny("tests.lib.own:Eventful")
+    run(experiment, folder=tmp_path)
+    assert built() == [25, 5]
+    run(experiment, folder=tmp_path)
+    run(experiment, 27, folder=tmp_path)
+    assert built() == [25, 5]
+
+
+def test_fewer_trials_than_are_stored_are_the_first_of_them(trained, root):
+    fewer = run_analysis(TINY, 27, store=Store(root))  # the second group's file reaches to trial 29
     assert np.array_equal(fewer.accuracy, trained[1].accuracy[:27])
     assert np.array_equal(fewer.auxiliary_accuracy, trained[1].auxiliary_accuracy[:27])
-    assert fewer.data == trained[1].data[:27]
+    assert fewer.fingerprints == trained[1].fingerprints[:27]
     assert np.array_equal(fewer.mean, trained[1].accuracy[:27].mean(0))
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 24), (25, 29)])
-def test_only_the_missing_block_is_trained_and_the_result_is_as_if_never_interrupted(trained, root, calls, first, last):
+def test_only_the_missing_group_is_trained_and_the_result_is_as_if_never_interrupted(trained, root, first, last):
     path_of(root, TINY, first, last).unlink()
     before = files_of(root)
-    resumed = run(TINY, results=root)
-    assert calls == [("CAUX", first, last)]
+    resumed = run(TINY, folder=root)
     assert results_of(resumed) == results_of(trained[1])
     after = files_of(root)
     assert {file: after[file] for file in before} == before
     assert set(after) - set(before) == {path_of(root, TINY, first, last)}
 
 
-def test_more_trials_are_added_to_those_that_are_stored(trained, tmp_path, calls):
-    few = run(TINY, 3, results=tmp_path / "results")
-    # A block of three is no part of one of 25: rounding depends on the size of the stack.
-    more = run(TINY, results=tmp_path / "results")
-    assert calls == [("CAUX", 0, 2), ("CAUX", 0, 24), ("CAUX", 25, 29)]
+def test_more_trials_are_added_to_those_that_are_stored(trained, tmp_path):
+    few = run(TINY, 3, folder=tmp_path)
+    # A group of three is no part of one of 25: rounding depends on the size of the stack.
+    more = run(TINY, folder=tmp_path)
+    names = {path.name for path in Store(tmp_path).files()}
+    assert names == {f"trials-{ends}.json.gz" for ends in ("000-002", "000-024", "025-029")}
     assert results_of(more) == results_of(trained[1])
-    assert few.data == more.data[:3]
+    assert few.fingerprints == more.fingerprints[:3]
 
 
-def test_a_block_trained_in_this_process_has_the_same_bits_as_one_of_an_executor(trained, tmp_path):
-    alone = run(TINY, 25, results=tmp_path / "results", executor=None)
+def test_a_group_trained_in_this_process_has_the_same_bits_as_one_of_an_executor(trained, tmp_path):
+    alone = run(TINY, 25, folder=tmp_path / "results", executor=None)
     assert results_of(alone) == results_of(trained[1])[:1]
 
 
-def test_an_experiment_asked_for_twice_is_trained_once(tmp_path, calls):
+def test_an_experiment_asked_for_twice_is_trained_once(tmp_path, built):
+    own, without = tiny("tests.lib.own:Eventful"), tiny("tests.lib.own:Eventful", one_hot_encoding=False)
     with ThreadPoolExecutor(1) as executor:
-        results = run_study(
-            [OTHER, TINY, OTHER],
-            2,
-            results=tmp_path / "results",
-            executor=executor,
-            implementation="torch",
-            progress=False,
-        )
-    assert sorted(calls) == [("CAUX", 0, 1), ("SN", 0, 1)]
-    assert [result.name for result in results] == ["SN", "CAUX", "SN"]
+        options = {"store": Store(tmp_path / "results"), "executor": executor, "progress": False}
+        results = run_study([own, without, own], 5, **options)
+    assert built() == [5, 5]
+    assert [result.experiment for result in results] == [own, without, own]
 
 
-def test_any_iterable_of_experiments_will_do(root, no_training):
-    assert [result.name for result in run_study(iter([TINY, OTHER]), TRIALS, results=root)] == ["CAUX", "SN"]
-    assert run_study([], TRIALS, results=root) == []
+def test_any_iterable_of_experiments_will_do(root):
+    assert [result.name for result in run_study(iter([TINY, OTHER]), TRIALS, store=Store(root))] == ["CAUX", "SN"]
+    assert run_study([], TRIALS, store=Store(root)) == []
 
 
-def test_the_published_result_is_read_first_and_nothing_is_written_for_it(trained, root, tmp_path, no_training):
-    shutil.copytree(root, tmp_path / "published")
-    assert results_of(run_analysis(TINY, TRIALS, results=tmp_path / "own")) == results_of(trained[1])
+def test_the_default_store_is_the_users_own_and_the_published_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESULTS_ROOT", str(tmp_path / "mine"))
+    run_analysis(tiny(), 2, progress=False)
+    assert [path.name for path in Store(tmp_path / "mine").files()] == ["trials-000-001.json.gz"]
+    assert is_stored(tiny(), 2) and not is_stored(tiny(), 3)
+    assert (default_store().root, default_store().also) == (tmp_path / "mine", [PUBLISHED])
+    assert is_stored(Experiment(), 150), "what is published is read"
+    monkeypatch.delenv("RESULTS_ROOT")
+    assert default_store().root == ROOT / "results"
+
+
+def test_two_stores_in_one_process(trained, tmp_path):
+    """Each has its own results, and neither those of the other."""
+    one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
+    run(OTHER, 25, store=one)
+    run(OTHER, 5, store=other)
+    assert (is_stored(OTHER, 25, one), is_stored(OTHER, 5, other), is_stored(OTHER, 6, other)) == (True, True, False)
+    assert results_of(load(OTHER, 25, one)) == results_of(trained[2])[:1]
+    assert len(list(one.files())) == len(list(other.files())) == 1
+
+
+def test_what_is_only_read_is_read_first_and_nothing_is_written_for_it(trained, root, tmp_path):
+    published = shutil.copytree(root, tmp_path / "published")
+    held = Store(tmp_path / "own", also=[published])
+    assert results_of(run_analysis(TINY, TRIALS, store=held)) == results_of(trained[1])
     assert not (tmp_path / "own").exists()
-    path = path_of(tmp_path / "published", TINY, 0, 24)
-    path.write_bytes(store.serialise({**store.read(path), "provenance": {"cpu": "the publisher's"}}))
-    assert load(TINY, TRIALS, results=root).records[0]["provenance"] == {"cpu": "the publisher's"}
-    assert load(TINY, TRIALS, results=tmp_path / "published").records[0]["provenance"] == {"cpu": "the publisher's"}
+    path = path_of(published, TINY, 0, 24)
+    path.write_bytes(store.packed({**store.read(path), "provenance": {"cpu": "the publisher's"}}))
+    assert load(TINY, TRIALS, Store(root, also=[published])).records[0]["provenance"] == {"cpu": "the publisher's"}
+    assert load(TINY, TRIALS, Store(published)).records[0]["provenance"] == {"cpu": "the publisher's"}
 
 
-def test_nothing_is_ever_written_to_the_published_results(trained, tmp_path, calls):
-    published = tmp_path / "published"
+def test_nothing_is_ever_written_where_it_is_only_read(trained, tmp_path):
+    published, own = tmp_path / "published", tmp_path / "own"
     path = path_of(published, OTHER, 0, 24)
     path.parent.mkdir(parents=True)
     shutil.copy(path_of(trained[0], OTHER, 0, 24), path)
     before = files_of(published)
-    mixed = run(OTHER, results=tmp_path / "own")
-    assert calls == [("SN", 25, 29)]
+    mixed = run(OTHER, store=Store(own, also=[published]))
     assert results_of(mixed) == results_of(trained[2])
     assert files_of(published) == before
-    assert set(files_of(tmp_path / "own")) == {path_of(tmp_path / "own", OTHER, 25, 29)}
+    assert set(files_of(own)) == {path_of(own, OTHER, 25, 29)}
 
 
-def test_loading_trains_nothing_and_says_what_is_missing(root, no_training):
+def test_loading_trains_nothing_and_says_what_is_missing(root):
     path_of(root, TINY, 25, 29).unlink()
-    assert is_stored(TINY, 25, root) and not is_stored(TINY, 26, root) and is_stored(OTHER, TRIALS, root)
-    with pytest.raises(FileNotFoundError, match=f"no stored result of CAUX, trials 25 to 29 .*{TINY.key}"):
-        load(TINY, TRIALS, results=root)
+    assert is_stored(TINY, 25, Store(root)) and not is_stored(TINY, 26, Store(root))
+    assert is_stored(OTHER, TRIALS, Store(root))
+    with pytest.raises(FileNotFoundError, match=f"^no stored result of {TINY}, trials 25 to 29 .{TINY.key}.$"):
+        load(TINY, TRIALS, store=Store(root))
     with pytest.raises(FileNotFoundError, match="trials 0 to 9"):
-        load(dataclasses.replace(TINY, epochs=3), 10, results=root)
+        load(dataclasses.replace(TINY, epochs=3), 10, store=Store(root))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "edited"])
-def test_a_damaged_file_is_said_before_training(root, no_training, damage):
+def test_a_damaged_file_is_said_before_training(root, damage):
     path = path_of(root, TINY, 25, 29)
-    raw = path.read_bytes()
+    raw, record = path.read_bytes(), store.read(path)
+    record["test_correct"][0][0] += 1
     path.write_bytes(
         {
             "flipped": raw[:99] + bytes([raw[99] ^ 1]) + raw[100:],
             "cut": raw[:-40],
             "empty": b"",
-            "edited": raw.replace(b'"test_correct":[[', b'"test_correct":[[1'),
+            "edited": store.packed({**record, "train_loss": None}),
         }[damage]
     )
     assert path.read_bytes() != raw
     before = files_of(root)
-    said = pytest.raises(store.DamagedResultError, match=r"trials-025-029\.json cannot be trusted: .* Remove it")
+    said = pytest.raises(store.DamagedResultError, match=r"trials-025-029\.json\.gz cannot be trusted: .* Remove it")
     for ask in (run_analysis, load, is_stored):
         with said:
-            ask(TINY, TRIALS, results=root)
+            ask(TINY, TRIALS, store=Store(root))
     path = path_of(root, TINY, 0, 24)
     path.unlink()  # something is to be trained: the damage is said first all the same
     with said:
-        run_analysis(TINY, TRIALS, results=root)
+        run_analysis(TINY, TRIALS, store=Store(root))
     del before[path]
     assert files_of(root) == before
 
@@ -267,7 +286,7 @@ def test_a_damaged_file_is_said_before_training(root, no_training, damage):
             for value in (0, -1, -(10**5000), 1.0, True, "2", math.nan)
         ),
         *(
-            ({"implementation": value}, r"^implementation is .*; allowed: '', 'auto', 'fused', 'torch'$")
+            ({"implementation": value}, r"^implementation is .*; allowed: 'auto', 'fused', 'torch'$")
             for value in (None, 1, ["torch"], "x")
         ),
         ({"implementation": "Torch"}, r"did you mean 'torch'\?"),
@@ -275,41 +294,56 @@ def test_a_damaged_file_is_said_before_training(root, no_training, damage):
     ],
     ids=itertools.count(),
 )
-def test_bad_arguments_are_refused_before_any_training(tmp_path, no_training, options, message):
+def test_bad_arguments_are_refused_before_any_training(tmp_path, options, message):
     with pytest.raises(ValueError, match=message) as caught:
-        run_study([TINY], **{"trials": 3, "results": tmp_path / "results"} | options)
+        run_study([TINY], **{"trials": 3, "store": Store(tmp_path / "results")} | options)
     assert len(str(caught.value)) < 300
     assert not (tmp_path / "results").exists()
 
 
-def test_an_unknown_option_is_refused(tmp_path, no_training):
-    with pytest.raises(TypeError, match="worker"):
-        run_analysis(TINY, 3, results=tmp_path, worker=1)
+@pytest.mark.parametrize("name", ["worker", "results"])
+def test_an_unknown_option_is_refused(tmp_path, name):
+    with pytest.raises(TypeError, match=name):
+        run_analysis(TINY, 3, store=Store(tmp_path), **{name: 1})
+    assert not files_of(tmp_path)
 
 
-def test_missing_digits_are_said_before_training(tmp_path, monkeypatch, no_training):
-    def missing(name):
-        raise datasets.DataError(f"no {name} here")
+def test_missing_digits_are_said_before_training(tmp_path):
+    """In a process that has not read MNIST before; torch is not even imported."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in datasets.MNIST_FILES:
+        (raw / name).write_text("damaged")
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from lib import Experiment, run_analysis
+from lib.datasets import DataError
+try:
+    run_analysis(Experiment(epochs=1), 3)
+except DataError as error:
+    print(error, "torch" in sys.modules)
+"""
+    results = tmp_path / "results"
+    environment = {**os.environ, "MNIST_ROOT": str(tmp_path), "RESULTS_ROOT": str(results)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert str(raw / "train-images-idx3-ubyte") in done.stdout and done.stdout.endswith("False\n")
+    assert not results.exists()
 
-    monkeypatch.setattr("lib.datasets.load", missing)
-    with pytest.raises(datasets.DataError, match="no digits here"):
-        run_analysis(TINY, 3, results=tmp_path / "results")
-    assert not (tmp_path / "results").exists()
 
-
-def test_a_read_only_folder_is_said_before_training(root, monkeypatch, no_training):
+def test_a_read_only_folder_is_said_before_training(root, monkeypatch):
     access = os.access  # asked instead of tried: permissions do not stop the superuser
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK) and access(path, mode))
-    assert len(run_study([TINY], TRIALS, results=root)) == 1  # what is stored can be read from there
+    assert len(run_study([TINY], TRIALS, store=Store(root))) == 1  # what is stored can be read from there
     path_of(root, TINY, 25, 29).unlink()
     with pytest.raises(PermissionError, match=r"cannot be written to .*results: the folder is read-only"):
-        run_analysis(TINY, TRIALS, results=root)
+        run_analysis(TINY, TRIALS, store=Store(root))
 
 
-def test_a_file_in_place_of_the_folder_is_said_before_training(tmp_path, no_training):
+def test_a_file_in_place_of_the_folder_is_said_before_training(tmp_path):
     (tmp_path / "results").write_text("not a folder")
     with pytest.raises(FileExistsError, match="results"):
-        run_analysis(TINY, 3, results=tmp_path / "results")
+        run_analysis(TINY, 3, store=Store(tmp_path / "results"))
 
 
 def test_paired_differences_are_second_minus_first_trial_by_trial(trained):
@@ -325,10 +359,10 @@ def test_paired_differences_are_second_minus_first_trial_by_trial(trained):
 def test_only_trials_of_the_same_pairs_are_paired(trained):
     _, caux, sn = trained
     for trial in (0, 7, 29):
-        block, row = divmod(trial, 25)
+        group, row = divmod(trial, 25)
         records = [dict(record) for record in sn.records]
-        records[block]["data"] = [*records[block]["data"]]
-        records[block]["data"][row] = "0123456789abcdef"
+        records[group]["fingerprints"] = [*records[group]["fingerprints"]]
+        records[group]["fingerprints"][row] = "0123456789abcdef"
         with pytest.raises(
             ValueError, match=f"^trial {trial} of CAUX and of SN saw different pairs .*0123456789abcdef"
         ):
@@ -338,57 +372,92 @@ def test_only_trials_of_the_same_pairs_are_paired(trained):
 def test_results_of_different_sizes_are_not_paired(root, trained, tmp_path):
     caux = trained[1]
     with pytest.raises(ValueError, match=r"^CAUX has \(30, 2\) \(trials, epochs\) and SN \(29, 2\)$"):
-        paired(caux, load(OTHER, 29, results=root))
-    longer = run(dataclasses.replace(OTHER, epochs=3), 5, results=tmp_path / "longer")
+        paired(caux, load(OTHER, 29, store=Store(root)))
+    longer = run(dataclasses.replace(OTHER, epochs=3), 5, folder=tmp_path / "longer")
     with pytest.raises(ValueError, match=r"^CAUX has \(5, 2\) \(trials, epochs\) and SN \(5, 3\)$"):
-        paired(load(TINY, 5, results=root), longer)
-    other_seed = run(dataclasses.replace(OTHER, seed=1), 5, results=tmp_path / "seed")
+        paired(load(TINY, 5, store=Store(root)), longer)
+    other_seed = run(dataclasses.replace(OTHER, seed=1), 5, folder=tmp_path / "seed")
     with pytest.raises(ValueError, match=r"^trial 0 of CAUX and of SN saw different pairs"):
-        paired(load(TINY, 5, results=root), other_seed)
+        paired(load(TINY, 5, store=Store(root)), other_seed)
 
 
 @pytest.mark.parametrize(
-    ("device", "stored", "stacks"),
+    ("device", "stored", "expected"),
     [
         ("cpu", [], [(0, 24), (25, 49), (50, 74), (75, 99), (100, 124), (125, 149), (150, 174), (175, 179)]),
         ("cuda", [], [(0, 149), (150, 179)]),
+        ("cuda:1", [], [(0, 149), (150, 179)]),
         ("cuda", [1], [(0, 24), (50, 149), (150, 179)]),
         ("cuda", [0, 6], [(25, 149), (175, 179)]),
         ("cpu", [0, 1, 2, 3, 4, 5, 6], [(175, 179)]),
         ("cuda", [0, 1, 2, 3, 4, 5, 6, 7], []),
     ],
 )
-def test_stacks_are_what_is_missing_aligned_to_the_size_that_the_device_wants(monkeypatch, device, stored, stacks):
-    monkeypatch.setattr(analysis, "stored", lambda experiment, block, results: {} if block[0] // 25 in stored else None)
-    found = analysis.missing_stacks(TINY, 180, None, device)
-    assert [(stack[0], stack[-1]) for stack in found] == stacks
+def test_stacks_are_what_is_missing_aligned_to_the_size_that_the_device_wants(device, stored, expected):
+    assert (STACK["cpu"], STACK["cuda"]) == (25, 150)
+    missing = [group for i, group in enumerate(store.groups(range(180))) if i not in stored]
+    assert [(stack[0], stack[-1]) for stack in stacks(missing, device)] == expected
 
 
-def test_a_stack_of_many_blocks_is_stored_as_blocks_of_25(monkeypatch, trained, tmp_path):
-    monkeypatch.setitem(analysis.STACK, "cpu", 50)
-    run(TINY, results=tmp_path / "results")
-    names = {path.name for path in files_of(tmp_path / "results")}
-    assert names == {"trials-000-024.json", "trials-025-029.json"}
-    whole = load(TINY, TRIALS, results=tmp_path / "results")
-    assert whole.data == trained[1].data
+def test_a_stack_of_many_groups_is_stored_as_groups_of_25(trained, tmp_path):
+    held = Store(tmp_path)
+    for record in training.train(TINY, range(TRIALS), implementation="torch"):
+        held.write(record)
+    assert {path.name for path in held.files()} == {"trials-000-024.json.gz", "trials-025-029.json.gz"}
+    whole = load(TINY, TRIALS, held)
+    assert whole.fingerprints == trained[1].fingerprints
     assert [record["provenance"]["stack"] for record in whole.records] == [TRIALS] * 2
     # Other rounding, the same trials: after two epochs the counts differ by a few answers at most.
     assert np.abs(whole.values("test_correct") - trained[1].values("test_correct")).max() <= 2
     np.testing.assert_allclose(whole.values("train_loss"), trained[1].values("train_loss"), rtol=1e-3)
 
 
+def test_further_heads_and_measures_are_stored_and_read(tmp_path):
+    """Four heads of an architecture of one's own, and what was measured after each epoch."""
+    experiment, held = tiny("tests.lib.own:Heads", auxiliary_weight=1), Store(tmp_path)
+    norms = []
+
+    def measure(network):
+        norms.append(network.digits[1].weight.detach().flatten(1).norm(dim=1))
+        return {"norm": norms[-1], "calls": torch.full((TRIALS,), len(norms))}
+
+    for record in training.train(experiment, range(TRIALS), on_epoch=measure):
+        held.write(record)
+    result = load(experiment, TRIALS, held)
+    pairs, shape = experiment.test_pairs, (TRIALS, experiment.epochs)
+    np.testing.assert_allclose(result.values("norm"), torch.stack(norms, 1), rtol=1e-5)
+    assert result.values("calls").tolist() == [[1, 2]] * TRIALS
+    for record in result.records:
+        assert (record["digits_total"], record["parity_total"], record["total_total"]) == (2 * pairs, pairs, pairs)
+        assert record["auxiliary_total"] is None and result.auxiliary_accuracy is None
+        assert set(record["last_named"]) == {"digits", "parity"}, "a digit says no one of 19 classes"
+        assert {len(text) for text in record["last_named"]["digits"]} == {2 * pairs}
+        assert {len(text) for text in record["last_named"]["parity"]} == {pairs}
+    for head in ("digits", "parity", "total"):
+        for name in ("train_loss", "test_loss", "test_correct"):
+            assert result.values(f"{head}_{name}").shape == shape
+        assert len(np.unique(result.values(f"{head}_test_loss"))) > TRIALS
+    for trial in (0, 7, TRIALS - 1):  # the named digits are as often right as the counts say
+        _, test = draw_trial("digits", experiment.train_pairs, pairs, experiment.seed, trial)
+        group, row = divmod(trial, 25)
+        right = {"digits": test.classes.flatten(), "parity": test.classes.sum(1) % 2}
+        for head, wanted in right.items():
+            named = [int(digit) for digit in result.records[group]["last_named"][head][row]]
+            assert (torch.tensor(named) == wanted).sum() == result.values(f"{head}_test_correct")[trial, -1]
+
+
 def test_a_bar_is_shown_on_stderr_only_where_asked_for_and_change_no_bit(trained, tmp_path, capsys):
-    quiet = run(OTHER, 25, results=tmp_path / "quiet", executor=None)
+    quiet = run(OTHER, 25, folder=tmp_path / "quiet", executor=None)
     assert capsys.readouterr() == ("", "")
-    shown = run(OTHER, 25, results=tmp_path / "shown", executor=None, progress=True)
+    shown = run(OTHER, 25, folder=tmp_path / "shown", executor=None, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("training 25 trials (SN), 1 at a time\n")
     assert f"{25 * OTHER.epochs}/{25 * OTHER.epochs}" in err and "trial-epoch" in err
     assert results_of(shown) == results_of(quiet) == results_of(trained[2])[:1]
-    run(OTHER, 25, results=tmp_path / "shown", progress=True)  # nothing to train: nothing to say
+    run(OTHER, 25, folder=tmp_path / "shown", progress=True)  # nothing to train: nothing to say
     assert capsys.readouterr() == ("", "")
-    run(OTHER, 28, results=tmp_path / "shown", executor=None, progress=True)
+    run(OTHER, 28, folder=tmp_path / "shown", executor=None, progress=True)
     kept, training, *_ = capsys.readouterr().err.splitlines()
     assert kept == "25 of 28 trials are stored and kept"
     assert training == "training 3 trials (SN), 1 at a time"
@@ -398,4 +467,4 @@ def test_options_have_one_meaning_in_both_functions():
     assert list(inspect.signature(run_analysis).parameters) == ["experiment", "trials", "options"]
     defaults = {name: p.default for name, p in inspect.signature(run_study).parameters.items()}
     assert defaults["trials"] == inspect.signature(run_analysis).parameters["trials"].default == 150
-    assert inspect.signature(load).parameters["trials"].default == 150
+    assert [inspect.signature(f).parameters["trials"].default for f in (load, is_stored)] == [150, 150]

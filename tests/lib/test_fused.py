@@ -1,6 +1,7 @@
 """The compiled block computes what PyTorch does in float64, up to the rounding of float32; building it never raises."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib import fused
+from lib import fused, machine
 from lib.fused import build
+from lib.fused.choice import choose_implementation
+from tests.lib.stacks import compiled
 
 EPS = 1e-5
 SHAPES = [(1, 16, 14), (16, 32, 6)]  # the project's
 ALL = sorted(fused.SHAPES)
-
-compiled = pytest.mark.skipif(not fused.available()[0], reason=f"no compiled block: {fused.available()[1]}")
 
 
 def draw(shape, trials, digits, batch, kind="noise", seed=0):
@@ -265,95 +266,212 @@ def test_covers():
     assert not fused.covers(1, 16, 28) and not fused.covers(3, 16, 14)
 
 
+# ---------------------------------------------------------------- building
+
 TINY = 'extern "C" { void fused_saved() {} void fused_forward() {} void fused_backward() {} void fused_test() {} }'
+WRONG = """
+extern "C" {
+long fused_saved(int, int, int, long, long) { return 1; }
+int fused_forward(int, int, int, long, long, long, void *, void *, void *, void *, double, float *y) {
+    y[0] = 1e9;
+    return 0;
+}
+int fused_backward() { return 0; }
+int fused_test() { return 0; }
+}
+"""
+# A compiler that takes another source in the block's place, which compiles at once.
+COMPILER = """#!/bin/sh
+if [ "$1" = --version ]; then echo {version}; exit; fi
+for output; do :; done
+exec {real} -w -shared -fPIC {source} -o "$output"
+"""
+
+
+def forget():
+    """Let this process look for the block again."""
+    build.library.cache_clear()
+    fused.available.cache_clear()
 
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    """A cache of its own, and in the block's place a source that compiles at once."""
+    """A process that has not looked for the block yet, and whose cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "SOURCE", tmp_path / "tiny.cpp")
-    build.SOURCE.write_text(TINY)
-    return build.library.__wrapped__  # without the memory of this process
+    monkeypatch.delenv("LIB_IMPLEMENTATION", raising=False)
+    forget()
+    yield
+    forget()
 
 
-def test_without_a_compiler_there_is_a_reason(fresh, monkeypatch):
-    monkeypatch.setenv("CXX", "/nonexistent")
-    loaded, why = fresh()
-    assert loaded is None and "/nonexistent" in why
-    monkeypatch.delenv("CXX")
-    monkeypatch.setenv("PATH", "")
-    loaded, why = fresh()
-    assert loaded is None and "no C++ compiler" in why
-    monkeypatch.setattr(fused, "library", fresh)
-    assert fused.available.__wrapped__() == (False, why)
-    with pytest.raises(RuntimeError, match="no C"):
+@pytest.fixture
+def compiler(tmp_path, monkeypatch, fresh):
+    """Put a compiler in the place of the machine's that makes a library of the given source."""
+    script, real = tmp_path / "compiler", shutil.which("c++")
+
+    def install(source=TINY, version="1.0"):
+        (tmp_path / "source.cpp").write_text(source)
+        script.write_text(COMPILER.format(version=version, real=real, source=tmp_path / "source.cpp"))
+        script.chmod(0o755)
+        monkeypatch.setenv("CXX", str(script))
+        forget()
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"CXX": "/nonexistent"}, "the C++ compiler '/nonexistent', named by the variable CXX, was not found"),
+        ({"CXX": "", "PATH": ""}, "no C++ compiler (c++, g++ or clang++) was found"),
+    ],
+)
+def test_without_a_compiler_there_is_a_reason_and_torch_runs(fresh, monkeypatch, environment, reason):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert fused.available() == (False, reason)
+    assert choose_implementation(SHAPES, torch.float32) == ("torch", reason)
+    with pytest.raises(ValueError) as caught:
+        choose_implementation(SHAPES, torch.float32, wish="fused")
+    assert str(caught.value) == f"implementation is 'fused', which cannot run here: {reason}"
+    with pytest.raises(RuntimeError) as caught:
         ours(*draw((1, 16, 14), 1, 1, 3))
+    assert str(caught.value) == reason
 
 
 @compiled
-def test_a_compiler_that_fails_is_a_reason(fresh):
-    build.SOURCE.write_text("this is not C++")
-    loaded, why = fresh()
-    assert loaded is None and "failed" in why
-    assert not list(build.cache_folder().iterdir())
-
-
-@compiled
-def test_a_library_without_the_functions_is_a_reason(fresh):
-    build.SOURCE.write_text("int nothing;")
-    loaded, why = fresh()
-    assert loaded is None and "could not be loaded" in why
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("this is not C++", "failed"),
+        ("int nothing;", "could not be loaded"),
+        (WRONG, "the compiled block's results differ from PyTorch's on this machine"),
+    ],
+    ids=["no C++", "no functions", "other results"],
+)
+def test_a_compiler_that_makes_nothing_of_use_is_a_reason(compiler, source, reason):
+    compiler(source)
+    works, why = fused.available()
+    assert not works and reason in why and "\n" not in why
+    assert choose_implementation(SHAPES, torch.float32) == ("torch", why)
+    if reason == "failed":
+        assert not list(build.cache_folder().iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_a_reason(fresh, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "tiny.cpp"))
-    loaded, why = fresh()
-    assert loaded is None and why
-
-
-@compiled
-def test_a_library_that_computes_something_else_is_not_used(monkeypatch):
-    monkeypatch.setattr(fused, "agrees", lambda *shape: False)
-    works, why = fused.available.__wrapped__()
-    assert not works and "differ" in why
+    (tmp_path / "file").write_text("where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    works, why = fused.available()
+    assert not works and "could not be built" in why
 
 
 @compiled
 @pytest.mark.parametrize("damage", ["cut short", "one byte", "not a library"])
-def test_a_damaged_library_is_compiled_again(fresh, damage):
-    assert "from the cache" not in fresh()[1]
+def test_a_damaged_library_is_compiled_again(compiler, damage):
+    def found():
+        build.library.cache_clear()
+        return build.library()
+
+    compiler()
+    assert "from the cache" not in found()[1]
     (path,) = build.cache_folder().iterdir()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()  # it is loaded in this process: change a copy
     path.write_bytes({"cut short": content[:5000], "one byte": content, "not a library": b"?"}[damage])
     assert not build.intact(path)
-    loaded, why = fresh()
+    loaded, why = found()
     assert loaded and "from the cache" not in why and build.intact(path)
-    assert "from the cache" in fresh()[1]
+    assert "from the cache" in found()[1]
 
 
 @compiled
-def test_another_compiler_or_source_is_another_library(fresh, monkeypatch):
+def test_another_compiler_flag_processor_or_source_is_another_library(compiler, monkeypatch):
+    compiler(version="1.0")
     command = [*build.compiler(), *build.FLAGS]
-    keys = {build.key(command), build.key([*command, "-O1"])}
-    monkeypatch.setattr(build, "processor", lambda: "another CPU")
-    keys.add(build.key(command))
-    build.SOURCE.write_text(TINY + "\n")
-    keys.add(build.key(command))
-    assert len(keys) == 4
+    keys = [build.key(command), build.key([*command, "-O1"])]
+    compiler(version="2.0")
+    keys.append(build.key(command))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", lambda path: "model name : another\nflags : fewer")
+        machine.processor.cache_clear()
+        keys.append(build.key(command))
+    machine.processor.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", lambda path: b"int another;")
+        keys.append(build.key(command))
+    assert len(set(keys)) == 5
+    assert build.key(command) == keys[2]
 
 
 @compiled
-def test_two_processes_may_compile_at_once(tmp_path):
-    code = "import build; build.FLAGS[0] = '-O0'; loaded, why = build.library(); print(bool(loaded), why)"
+def test_two_processes_may_compile_at_once(compiler, tmp_path):
+    compiler("#include <iostream>\n" + TINY)  # half a second: both are at it
     folder = Path(build.__file__).parent
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    code = "import build; loaded, why = build.library(); print(bool(loaded), why)"  # by itself: without torch
     both = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder.parents[1])},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
-    assert all(process.communicate(timeout=120)[0].startswith("True compiled by") for process in both)
-    (path,) = (tmp_path / "pairs-of-digits").iterdir()
+    assert [process.communicate(timeout=120)[0] for process in both] == 2 * [
+        f"True compiled by {tmp_path / 'compiler'}\n"
+    ]
+    (path,) = (tmp_path / "cache" / "pairs-of-digits").iterdir()
     assert build.intact(path)
+
+
+# ---------------------------------------------------------------- the choice of an implementation
+
+
+@pytest.fixture
+def unset(monkeypatch):
+    monkeypatch.delenv("LIB_IMPLEMENTATION", raising=False)
+
+
+def test_torch_always_runs(unset, monkeypatch):
+    assert choose_implementation(SHAPES, torch.float32, wish="torch") == ("torch", "asked for")
+    monkeypatch.setenv("LIB_IMPLEMENTATION", "torch")
+    assert choose_implementation(SHAPES, torch.float32).implementation == "torch"
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_an_unknown_wish_is_refused_in_one_sentence(unset, monkeypatch, by_environment):
+    if by_environment:
+        monkeypatch.setenv("LIB_IMPLEMENTATION", "fast")
+    with pytest.raises(ValueError, match=r"^implementation is 'fast'; allowed: 'auto', 'fused', 'torch'$"):
+        choose_implementation(SHAPES, torch.float32, wish="" if by_environment else "fast")
+
+
+def test_a_wish_goes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("LIB_IMPLEMENTATION", "nonsense")
+    assert choose_implementation(SHAPES, torch.float32, wish="torch").implementation == "torch"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dtype", "device", "why"),
+    [
+        (SHAPES, torch.float64, "cpu", "computes in float32, not in torch.float64"),
+        (SHAPES, torch.float32, "cuda", "runs on the CPU, not on 'cuda'"),
+        ([SHAPES[0], (16, 33, 6)], torch.float32, "cpu", "does not cover these channels and image sizes"),
+    ],
+)
+def test_what_the_compiled_block_cannot_do_torch_does_and_says_why(unset, shapes, dtype, device, why):
+    choice = choose_implementation(shapes, dtype, device)
+    assert choice.implementation == "torch" and why in choice.why
+    with pytest.raises(ValueError, match=r"^implementation is 'fused', which cannot run here: .*") as caught:
+        choose_implementation(shapes, dtype, device, "fused")
+    assert why in str(caught.value)
+
+
+@compiled
+def test_where_it_works_the_compiled_block_runs(unset, monkeypatch):
+    for wish in ("", "auto", "fused"):
+        assert choose_implementation(SHAPES, torch.float32, wish=wish).implementation == "fused"
+    monkeypatch.setenv("LIB_IMPLEMENTATION", "fused")
+    assert choose_implementation(SHAPES, torch.float32).implementation == "fused"

@@ -58,7 +58,7 @@ def trained(request):
 
 
 def test_the_pairs_have_not_changed(trained):
-    assert trained[1]["data"] == FINGERPRINTS, CHANGED
+    assert trained[1]["fingerprints"] == FINGERPRINTS, CHANGED
 
 
 def test_the_losses_have_not_changed(trained):

@@ -1,6 +1,5 @@
-"""The Teacher: what a step changes and what it must not, how answers are judged, and what is refused."""
+"""The Teacher: what a step changes and what it must not, how epochs go on, what is measured, and what is refused."""
 
-import copy
 import itertools
 import math
 
@@ -9,48 +8,28 @@ import pytest
 import torch
 from torch import nn
 
-from lib import fused, teacher
-from lib.architectures import ARCHITECTURES, Outputs, build
-from lib.experiment import Experiment
-from lib.layers import ConvBlock
-from lib.pairs import Pairs, draw_trial, normalise, side_by_side
-from lib.teacher import DivergedError, Teacher, decide, loss_per_trial, right_auxiliary
+from lib import Teacher
+from lib.architectures import CAUX, SAUX, WSN, Network, comparer, extractor, head
+from lib.layers import Linear
+from lib.pairs import Pairs
+from lib.registry import ARCHITECTURES
+from lib.tasks import CLASSES, COMPARISON, judge
+from lib.teacher import DivergedError
+from tests.lib.stacks import implementations, make, noise, sets, state, teacher
 
 every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(ARCHITECTURES, (True, False))))
-implementations = pytest.mark.parametrize(
-    "implementation",
-    [
-        "torch",
-        pytest.param(
-            "fused", marks=pytest.mark.skipif(not fused.available()[0], reason=f"no block: {fused.available()[1]}")
-        ),
-    ],
-)
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
+    "momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+    "adam": {"optimizer": "adam", "learning_rate": 0.01},
+}
 
 
-def make(architecture="WSN", *, one_hot=True, trials=2, dtype=torch.float64, implementation="torch", seed=3):
-    shape = Experiment(architecture=architecture, one_hot_encoding=one_hot).sizes(trials)
-    network = build(
-        ARCHITECTURES[architecture], shape, fully_convolutional=False, seed=seed, trials=range(trials), dtype=dtype
-    )
-    for module in network.modules():
-        if isinstance(module, ConvBlock):
-            module.implementation = implementation
-    return network
-
-
-def sets(trials=2, pairs=25):
-    """Training and test pairs, `[trials, pairs, ...]`."""
-    drawn = [normalise(*draw_trial("digits", pairs, pairs, 3, trial)) for trial in range(trials)]
-    return side_by_side([train for train, _ in drawn]), side_by_side([test for _, test in drawn])
-
-
-def state(model):
-    return copy.deepcopy(model.state_dict())
-
-
-def one_trial(pairs, trial=0):
-    return Pairs(*(values[trial] for values in vars(pairs).values()))
+def assert_equal(ours, theirs, atol=0.0):
+    """Compare what two networks hold."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=0, atol=atol, msg=lambda text, of=name: f"{of}: {text}")
 
 
 # ---------------------------------------------------------------- training
@@ -63,18 +42,11 @@ def plain_module(outputs):
 
 
 @pytest.mark.parametrize("outputs", [2, 1])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"optimizer": "sgd", "learning_rate": 0.05},
-        {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
-        {"optimizer": "adam", "learning_rate": 0.01},
-    ],
-    ids=["sgd", "momentum", "adam"],
-)
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_plain_module_learns_as_in_a_loop_written_by_hand(outputs, settings):
     """25 pairs in batches of 10: the last batch has 5, and counts as 5."""
-    train, test = (one_trial(pairs) for pairs in sets())
+    train, test = (Pairs(pairs.images[0], pairs.classes[0]) for pairs in sets())
+    target, test_target = ((pairs.classes[:, 0] <= pairs.classes[:, 1]).long() for pairs in (train, test))
     module, by_hand = plain_module(outputs), plain_module(outputs)
     history = Teacher(train, test, [np.random.default_rng(9)]).train(module, epochs=3, batch_size=10, **settings)
 
@@ -96,20 +68,20 @@ def test_a_plain_module_learns_as_in_a_loop_written_by_hand(outputs, settings):
         rows, total = torch.from_numpy(order.permutation(25)), 0.0
         for part in (rows[:10], rows[10:20], rows[20:]):
             step.zero_grad()
-            _, loss = loss_of(train.images[part], train.target[part])
+            _, loss = loss_of(train.images[part], target[part])
             loss.backward()
             step.step()
             total += loss.item() * len(part)
         by_hand.eval()
         with torch.no_grad():
-            answer, loss = loss_of(test.images, test.target)
+            answer, loss = loss_of(test.images, test_target)
         decision = answer.argmax(1) if outputs == 2 else (answer[:, 0] >= 0.5).long()
         assert history.epochs[epoch]["train_loss"].item() == pytest.approx(total / 25, abs=close)
         assert history.epochs[epoch]["test_loss"].item() == pytest.approx(loss.item(), abs=close)
-        assert history.epochs[epoch]["test_correct"].item() == (decision == test.target).sum()
-    for (name, one), two in zip(module.state_dict().items(), by_hand.state_dict().values(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=10 * close, msg=lambda text, name=name: f"{name}: {text}")
-    assert history.array("auxiliary_train_loss") is None and history.last.auxiliary_total is None
+        assert history.epochs[epoch]["test_correct"].item() == (decision == test_target).sum()
+    assert_equal(state(module), state(by_hand), atol=10 * close)
+    assert history.epochs[-1].keys() == {"train_loss", "test_loss", "test_correct"}
+    assert history.array("auxiliary_train_loss") is None and history.last.heads.keys() == {"answer"}
 
 
 @every
@@ -117,8 +89,7 @@ def test_zero_epochs_change_nothing(architecture, one_hot):
     network = make(architecture, one_hot=one_hot)
     before = state(network)
     history = Teacher(*sets()).train(network, epochs=0)
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert_equal(state(network), before)
     assert history.epochs == [] and history.last is None
 
 
@@ -136,9 +107,11 @@ def test_one_step_changes_every_parameter_of_every_trial(architecture, one_hot, 
 def test_nothing_but_parameters_and_running_statistics_changes():
     train, test = sets()
     before = [values.clone() for pairs in (train, test) for values in vars(pairs).values()]
+    generator = torch.get_rng_state()
     Teacher(train, test).train(make("CAUX"), epochs=2, batch_size=10)
     after = [values for pairs in (train, test) for values in vars(pairs).values()]
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    assert torch.equal(torch.get_rng_state(), generator), "a training drew from torch's own generator"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -149,7 +122,7 @@ def test_what_another_trial_sees_changes_no_bit_of_this_one(architecture, implem
     scrambled = [Pairs(*(values.clone() for values in vars(pairs).values())) for pairs in (train, test)]
     for pairs in scrambled:
         pairs.images[1] = torch.randn(pairs.images[1].shape, generator=torch.Generator().manual_seed(0))
-        pairs.target[1], pairs.classes[1] = 1 - pairs.target[1], 9 - pairs.classes[1]
+        pairs.classes[1] = 9 - pairs.classes[1]
     networks, histories = [], []
     for pairs in ((train, test), scrambled):
         network = make(architecture, trials=3, dtype=torch.float32, implementation=implementation)
@@ -171,11 +144,11 @@ def test_with_a_weight_of_zero_the_auxiliary_head_changes_nothing(architecture):
     settings = {"epochs": 2, "batch_size": 10, "learning_rate": 0.1}
     one = Teacher(*sets()).train(with_head, auxiliary_weight=0.0, **settings)
     two = Teacher(*sets()).train(without, **settings)
-    for name, value in without.state_dict().items():
-        torch.testing.assert_close(with_head.state_dict()[name], value, rtol=0, atol=1e-13)
+    shared = {name: value for name, value in state(with_head).items() if not name.startswith("auxiliary")}
+    assert_equal(shared, state(without), atol=1e-13)
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(one.array(name), two.array(name), rtol=0, atol=1e-13)
-    assert all(torch.equal(value, head_before[name]) for name, value in with_head.auxiliary.state_dict().items())
+    assert_equal(state(with_head.auxiliary), head_before)
 
 
 @pytest.mark.parametrize("architecture", ["SAUX", "CAUX"])
@@ -188,6 +161,148 @@ def test_the_auxiliary_weight_reaches_the_extractor(architecture):
     assert not torch.equal(states[0]["extract.0.weight"], states[1]["extract.0.weight"])
 
 
+# ---------------------------------------------------------------- further heads
+
+
+class Heads(Network):
+    """Three heads: one for the classes, and one that reads what that one says."""
+
+    heads = {"answer": COMPARISON, "classes": CLASSES, "second": COMPARISON}  # noqa: RUF012
+    factors = {"second": 0.5}  # noqa: RUF012
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.extract = extractor(sizes)
+        self.compare = comparer(sizes, (8,))
+        self.classes = head(sizes, sizes.maps, (8,), CLASSES)
+        self.second = Linear(sizes.trials, 2 * sizes.outputs(CLASSES), sizes.outputs(COMPARISON))
+
+    def forward(self, images):
+        maps = self.extract(images.unsqueeze(3))
+        classes = self.classes(maps.flatten(1, 2)).unflatten(1, (-1, 2))
+        return {
+            "second": self.second(classes.flatten(2)),  # in another order than in `heads`
+            "answer": self.compare(maps.flatten(2, 3)),
+            "classes": classes,
+        }
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_a_step_follows_the_sum_of_all_heads_times_their_weights(one_hot):
+    """By hand, for one step on all pairs: gradients times the learning rate."""
+    network, by_hand, held = make(Heads, one_hot=one_hot), make(Heads, one_hot=one_hot), teacher()
+    history = held.train(network, epochs=1, batch_size=25, learning_rate=0.1, auxiliary_weight=0.7)
+    (batch,) = teacher().batches(25, torch.zeros(0, dtype=torch.float64))  # in the same order
+    outputs = by_hand.train()(batch.images)
+    losses = {name: judge(outputs[name], task, batch.classes).loss for name, task in Heads.heads.items()}
+    (losses["answer"] + 0.7 * losses["classes"] + 0.7 * 0.5 * losses["second"]).sum().backward()
+    with torch.no_grad():
+        for parameter in by_hand.parameters():
+            parameter -= 0.1 * parameter.grad
+    assert_equal(state(network), state(by_hand), atol=1e-14)
+    for name, prefix in (("answer", ""), ("classes", "classes_"), ("second", "second_")):
+        torch.testing.assert_close(history.epochs[0][f"{prefix}train_loss"], losses[name].detach(), rtol=0, atol=1e-14)
+        assert history.last.heads[name].named.shape == (2, 50 if name == "classes" else 25)
+    kinds = ("train_loss", "test_loss", "test_correct")
+    assert history.epochs[0].keys() == {prefix + kind for prefix in ("", "classes_", "second_") for kind in kinds}
+
+
+def test_a_head_that_is_read_learns_from_its_reader_too():
+    """With the classes' own factor at 0, their head moves only for the one that reads it."""
+
+    class Read(Heads):
+        factors = {"classes": 0.0}  # noqa: RUF012
+
+    class Unread(Read):
+        def forward(self, images):
+            outputs = super().forward(images)
+            return {**outputs, "second": self.second(outputs["classes"].detach().flatten(2))}
+
+    for architecture, moves in ((Read, True), (Unread, False)):
+        network = make(architecture)
+        before = state(network.classes)
+        teacher().train(network, epochs=1, batch_size=25)
+        moved = [not torch.equal(value, before[name]) for name, value in network.classes.state_dict().items()]
+        assert all(moved) if moves else not any(moved)
+
+
+# ---------------------------------------------------------------- epochs, one after the other
+
+SETTINGS = {"batch_size": 10, "learning_rate": 0.05}
+
+
+def test_epochs_come_one_by_one_with_what_training_would_have_kept():
+    network, other = make("CAUX"), make("CAUX")
+    history = teacher().train(other, epochs=3, **SETTINGS)
+    seen = list(teacher().epochs(network, epochs=3, **SETTINGS))
+    assert [epoch.number for epoch in seen] == [1, 2, 3]
+    for epoch, values in zip(seen, history.epochs, strict=True):
+        assert_equal(epoch.values, values)
+    assert torch.equal(seen[-1].score.correct, history.last.correct)
+    assert_equal(state(network), state(other))
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_looking_between_two_epochs_changes_nothing(settings):
+    """The network is tested, read and drawn while the training waits, and goes on with the same optimizer."""
+    network, other, held = make("CAUX"), make("CAUX"), teacher()
+    teacher().train(other, epochs=3, batch_size=10, **settings)
+    for epoch in held.epochs(network, epochs=3, batch_size=10, **settings):
+        assert torch.equal(held.test(network).correct, epoch.score.correct), "the score is that of these weights"
+        network.eval()
+        network(noise(2, 3, 2, 14, 14)).popitem()[1].sum().backward()  # a gradient that someone looked at
+    assert_equal(state(network), state(other))
+
+
+def stopped_and_gone_on(**settings):
+    """Two epochs, then three more of another call: the weights after each part, and the whole."""
+    network, held = make("CAUX"), teacher()
+    for epoch in held.epochs(network, epochs=100, batch_size=10, **settings):
+        if epoch.number == 2:
+            break
+    kept = state(network)
+    held.train(network, epochs=3, batch_size=10, **settings)
+    return kept, state(network)
+
+
+def test_stopping_keeps_what_was_learned_and_going_on_is_as_if_never_stopped():
+    """Of plain SGD, whose steps depend on the weights alone; the orders of the pairs go on, too."""
+    kept, in_the_end = stopped_and_gone_on(**OPTIMIZERS["sgd"])
+    whole = make("CAUX")
+    states = [state(whole) for _ in teacher().epochs(whole, epochs=5, batch_size=10, **OPTIMIZERS["sgd"])]
+    assert_equal(kept, states[1])
+    assert_equal(in_the_end, states[4])
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_with_momentum_going_on_begins_with_a_new_optimizer(name):
+    """The weights and the orders are kept, the optimizer's memory is not: as if training began from these weights."""
+    kept, in_the_end = stopped_and_gone_on(**OPTIMIZERS[name])
+    begun, held = make("CAUX"), teacher()
+    for rng in held.orders:
+        for _ in range(2):
+            rng.permutation(25)  # the two epochs that were shown
+    begun.load_state_dict(kept)
+    held.train(begun, epochs=3, batch_size=10, **OPTIMIZERS[name])
+    assert_equal(in_the_end, state(begun))
+    whole = make("CAUX")
+    teacher().train(whole, epochs=5, batch_size=10, **OPTIMIZERS[name])
+    assert not torch.equal(in_the_end["extract.0.weight"], state(whole)["extract.0.weight"])
+
+
+def test_one_part_may_be_trained_first():
+    network, held = make("CAUX"), teacher()
+    network.extract.requires_grad_(False)
+    before = state(network)
+    held.train(network, epochs=1, **SETTINGS)
+    first = state(network)
+    network.extract.requires_grad_(True)
+    held.train(network, epochs=1, **SETTINGS)
+    for name, value in network.named_parameters():
+        assert torch.equal(first[name], before[name]) == name.startswith("extract"), name
+        assert not torch.equal(value, first[name]), name
+
+
 # ---------------------------------------------------------------- batches
 
 
@@ -198,27 +313,64 @@ def test_an_epoch_shows_each_pair_once_to_its_own_trial_in_an_order_of_its_own()
     epochs = [list(held.batches(10, torch.zeros(0))) for _ in range(2)]
     orders = []
     for batches in epochs:
-        assert [batch.target.shape[1] for batch in batches] == [10, 10, 5], "the last batch is smaller"
+        assert [batch.classes.shape[1] for batch in batches] == [10, 10, 5], "the last batch is smaller"
         for trial in range(3):
             order = torch.cat([batch.images[trial, :, 0, 0, 0] for batch in batches]).long() - 100 * trial
             assert sorted(order.tolist()) == list(range(25))
-            for name in ("target", "classes"):
-                seen = torch.cat([getattr(batch, name)[trial] for batch in batches])
-                assert torch.equal(seen, getattr(train, name)[trial, order]), "pairs and targets came apart"
+            seen = torch.cat([batch.classes[trial] for batch in batches])
+            assert torch.equal(seen, train.classes[trial, order]), "images and classes came apart"
             orders.append(tuple(order.tolist()))
     assert len(set(orders)) == 6, "each trial and epoch has its own order"
 
 
 def test_batches_have_the_models_dtype():
     (batch,) = Teacher(*sets()).batches(25, torch.zeros(0, dtype=torch.float64))
-    assert batch.images.dtype == torch.float64 and batch.target.dtype == batch.classes.dtype == torch.int64
+    assert batch.images.dtype == torch.float64 and batch.classes.dtype == torch.int64
 
 
-def test_on_epoch_is_called_after_each_epoch():
-    calls = []
+# ---------------------------------------------------------------- measures
+
+
+def test_on_epoch_is_called_with_the_model_after_each_epoch():
+    network, calls = make(), []
+    teacher().train(network, epochs=3, on_epoch=lambda model: calls.append((model, state(model))))
+    assert all(model is network for model, _ in calls) and len(calls) == 3
+    assert len({after["extract.0.weight"].sum().item() for _, after in calls}) == 3
+    assert_equal(calls[-1][1], state(network))
+
+
+def test_measures_join_the_history():
     network = make()
-    Teacher(*sets()).train(network, epochs=3, on_epoch=lambda: calls.append(network.extract[0].weight.sum().item()))
-    assert len(set(calls)) == 3
+    weight = network.compare[1].weight
+    history = teacher().train(
+        network, epochs=3, on_epoch=lambda model: {"norm": weight.flatten(1).norm(dim=1), "first": weight[:, 0, 0]}
+    )
+    assert history.array("norm").shape == history.array("first").shape == (2, 3)
+    np.testing.assert_array_equal(history.array("first")[:, -1], weight[:, 0, 0].detach())
+    assert len(set(history.array("first")[0])) == 3, "kept as it was then, not as it is now"
+    assert not history.epochs[0]["norm"].requires_grad, "it would keep every epoch's graph"
+
+
+@pytest.mark.parametrize(
+    ("measures", "sentence"),
+    [
+        ({"norm": torch.zeros(3)}, r"the measure 'norm' is \[3\]; allowed: a number per trial, \[2\]"),
+        ({"norm": torch.zeros(2, 1)}, r"the measure 'norm' is \[2, 1\]; allowed: a number per trial, \[2\]"),
+        ({"norm": torch.tensor(1.0)}, r"the measure 'norm' is \[\]; allowed: a number per trial, \[2\]"),
+        ({"norm": 3.0}, r"the measure 'norm' is float; allowed: a number per trial, \[2\]"),
+        ({"train_loss": torch.zeros(2)}, "a measure is called 'train_loss', which every training has already; choose"),
+        ({"auxiliary_test_correct": torch.zeros(2)}, "a measure is called 'auxiliary_test_correct', which every"),
+    ],
+)
+def test_a_measure_of_another_shape_or_with_a_taken_name_is_refused(measures, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        teacher().train(make("CAUX"), epochs=1, on_epoch=lambda model: measures)
+
+
+def test_measures_are_the_same_after_every_epoch():
+    some = iter([{"norm": torch.zeros(2)}, {}])
+    with pytest.raises(ValueError, match="on_epoch must return the same measures after every epoch"):
+        teacher().train(make(), epochs=2, on_epoch=lambda model: next(some))
 
 
 # ---------------------------------------------------------------- testing
@@ -233,9 +385,9 @@ def test_testing_changes_nothing_and_repeats_itself(architecture, one_hot, imple
     network.train()
     before = state(network)
     one, two = held.test(network), held.test(network)
-    assert torch.equal(one.correct, two.correct) and torch.equal(one.loss, two.loss)
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert_equal(one.values(), two.values())
+    assert all(torch.equal(judged.named, two.heads[name].named) for name, judged in one.heads.items())
+    assert_equal(state(network), before)
     assert not any(parameter.grad_fn for parameter in network.parameters())
 
 
@@ -248,17 +400,18 @@ def test_a_pair_is_judged_by_itself_and_not_by_the_rest_of_the_test_set():
     assert torch.equal(part.correct, whole.correct[:, 5:12])
 
 
-@every
-def test_testing_in_parts_changes_no_result(architecture, one_hot, monkeypatch):
-    network, held = make(architecture, one_hot=one_hot), Teacher(*sets())
-    whole = held.test(network)
-    monkeypatch.setattr(teacher, "TEST_BATCH", 7)
-    parts = held.test(network)
-    assert torch.equal(parts.correct, whole.correct) and parts.auxiliary_total == whole.auxiliary_total
-    torch.testing.assert_close(parts.loss, whole.loss, rtol=0, atol=1e-12)
-    if whole.auxiliary_total:
-        assert torch.equal(parts.auxiliary_correct, whole.auxiliary_correct)
-        torch.testing.assert_close(parts.auxiliary_loss, whole.auxiliary_loss, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("architecture", ["SN", "CAUX"])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_testing_in_parts_changes_no_result(architecture, one_hot):
+    """300 pairs are tested in three parts; here all at once."""
+    network, held = make(architecture, one_hot=one_hot), teacher(pairs=300)
+    parts, pairs = held.test(network), held.test_pairs
+    with torch.no_grad():
+        outputs = network.eval()(pairs.images.double())
+    for name, task in network.heads.items():
+        whole = judge(outputs[name], task, pairs.classes)
+        assert torch.equal(parts.heads[name].named, whole.named) and torch.equal(parts.heads[name].right, whole.right)
+        torch.testing.assert_close(parts.heads[name].loss, whole.loss, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("one_hot", [True, False])
@@ -270,9 +423,10 @@ def test_the_auxiliary_head_is_never_in_the_score(architecture, one_hot):
         for parameter in network.auxiliary.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     after = held.test(network)
-    assert torch.equal(after.correct, before.correct) and torch.equal(after.loss, before.loss)
-    assert not torch.equal(after.auxiliary_loss, before.auxiliary_loss), "the head did not change at all"
-    assert before.auxiliary_total == (25 if architecture == "SAUX" else 50)
+    assert torch.equal(after.correct, before.correct)
+    assert torch.equal(after.heads["answer"].loss, before.heads["answer"].loss)
+    assert not torch.equal(after.heads["auxiliary"].loss, before.heads["auxiliary"].loss), "the head did not change"
+    assert before.heads["auxiliary"].named.shape == (2, 25 if architecture == "SAUX" else 50)
 
 
 def test_the_last_score_is_that_of_the_last_epoch():
@@ -287,55 +441,6 @@ def test_the_last_score_is_that_of_the_last_epoch():
         assert history.array(name).shape == (2, 4)
 
 
-# ---------------------------------------------------------------- rules
-
-
-def test_the_greatest_output_decides_and_a_tie_goes_to_the_first_class():
-    outputs = torch.tensor([[0.1, 0.9], [0.9, 0.1], [0.5, 0.5], [1.0, 1.0], [0.0, 0.0]])
-    assert decide(outputs).tolist() == [1, 0, 0, 0, 0]
-    assert decide(torch.tensor([[0.0, 3, 1, 3, 0, 0, 0, 0, 0, 0]]), classes=10).tolist() == [1]
-
-
-def test_one_output_means_smaller_or_equal_from_a_half_on():
-    for dtype in (torch.float32, torch.float64):
-        half = torch.tensor(0.5, dtype=dtype)
-        below = torch.nextafter(half, torch.tensor(0.0, dtype=dtype))  # the last number before it: nothing is rounded
-        outputs = torch.stack([half - 3, half - 0.5, below, half, half + 0.1, half + 7])[:, None]
-        assert decide(outputs).tolist() == [0, 0, 0, 1, 1, 1]
-
-
-def test_one_output_means_the_nearest_ninth():
-    exact = torch.arange(10.0)[:, None] / 9
-    assert decide(exact, classes=10).tolist() == list(range(10))
-    for shift, expected in ((0.45, list(range(10))), (0.55, [1, 2, 3, 4, 5, 6, 7, 8, 9, 9])):
-        assert decide(exact + shift / 9, classes=10).tolist() == expected
-    assert decide(torch.tensor([[-5.0], [5.0]]), classes=10).tolist() == [0, 9]
-
-
-def test_losses_are_means_per_trial():
-    outputs = torch.tensor([[[0.0, 0.0], [2.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]], dtype=torch.float64)
-    target = torch.tensor([[0, 1], [1, 0]])
-    expected = [
-        (math.log(2) + math.log(math.exp(2) + 1)) / 2,
-        (math.log(1 + math.exp(-1)) + math.log(1 + math.e)) / 2,
-    ]
-    assert loss_per_trial(outputs, target).tolist() == pytest.approx(expected, abs=1e-12)
-    single = torch.tensor([[[0.5], [0.25]]], dtype=torch.float64)
-    assert loss_per_trial(single, torch.tensor([[0, 1]])).item() == pytest.approx((0.25 + 0.5625) / 2)
-    assert loss_per_trial(single, torch.tensor([[9, 0]]), classes=10).item() == pytest.approx((0.25 + 0.0625) / 2)
-
-
-def test_the_auxiliary_answers_are_counted_by_their_task():
-    target, digits = torch.tensor([[1, 0]]), torch.tensor([[[3, 7], [9, 0]]])
-    batch = Pairs(torch.zeros(1, 2, 2, 14, 14), target, digits)
-    comparison = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
-    assert right_auxiliary("comparison", comparison, batch).tolist() == [[True, False]]
-    classes = torch.tensor([[[[3 / 9], [6 / 9]], [[1.0], [0.0]]]])
-    assert right_auxiliary("digits", classes, batch).tolist() == [[True, False, True, True]]
-    one_hot = nn.functional.one_hot(torch.tensor([[[3, 7], [0, 9]]]), 10).float()
-    assert right_auxiliary("digits", one_hot, batch).tolist() == [[True, True, False, False]]
-
-
 # ---------------------------------------------------------------- refusals
 
 
@@ -348,23 +453,49 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_trial_and_epoch():
 
 @pytest.mark.parametrize("part", ["answer", "auxiliary"])
 def test_training_stops_in_the_epoch_that_diverges(part):
-    class Diverging(ARCHITECTURES["SAUX"]):
+    class Diverging(SAUX):
         bad = False
 
         def forward(self, images):
             outputs = super().forward(images)
-            return Outputs(**{**outputs._asdict(), part: getattr(outputs, part) / 0}) if self.bad else outputs
+            return {**outputs, part: outputs[part] / 0} if self.bad else outputs
 
-    network = Diverging(Experiment(architecture="SAUX").sizes(2)).double()
-    epochs = []
+    network, epochs = make(Diverging), []
 
-    def on_epoch():
+    def on_epoch(model):
         epochs.append(len(epochs))
-        network.bad = len(epochs) == 2
+        model.bad = len(epochs) == 2
 
     with pytest.raises(DivergedError, match="trial 0 of this stack is nan in epoch 3"):
-        Teacher(*sets()).train(network, epochs=9, on_epoch=on_epoch)
+        teacher().train(network, epochs=9, on_epoch=on_epoch)
     assert epochs == [0, 1]
+
+
+class Missing(WSN):
+    heads = {"answer": COMPARISON, "auxiliary": COMPARISON}  # noqa: RUF012
+
+
+class Additional(CAUX):
+    heads = {"answer": COMPARISON}  # noqa: RUF012
+
+
+class NoDict(WSN):
+    def forward(self, images):
+        return super().forward(images)["answer"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sentence"),
+    [
+        (Missing, "Missing's forward returns answer; allowed: a dict of its heads, answer, auxiliary"),
+        (Additional, "Additional's forward returns answer, auxiliary; allowed: a dict of its heads, answer"),
+        (NoDict, "NoDict's forward returns Tensor; allowed: a dict of its heads, answer"),
+    ],
+)
+@pytest.mark.parametrize("use", ["train", "test"])
+def test_outputs_that_are_not_those_of_the_heads_are_refused(architecture, sentence, use):
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        teacher().train(make(architecture)) if use == "train" else teacher().test(make(architecture))
 
 
 def test_an_unknown_optimizer_is_a_value_error_that_names_the_allowed_ones():

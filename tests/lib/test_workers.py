@@ -1,6 +1,5 @@
-"""Many blocks at once: any number of workers gives the same bits, and whatever happens to one, the rest is kept."""
+"""Many groups at once: any number of workers gives the same bits, and whatever happens to one, the rest is kept."""
 
-import itertools
 import os
 import random
 import signal
@@ -8,165 +7,148 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from datetime import datetime
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 
-from lib import Experiment, run_analysis, store, workers
+from lib import Store, run_analysis, store, workers
 from lib.machine import ROOT
 from lib.workers import StudyError
+from tests.lib.own import tiny
 
-TRIALS = 60  # blocks 0-24, 25-49, 50-59
-
-# An architecture that counts the stacks built of it, and can kill, fail or sleep at a chosen one.
-EVENTFUL = '''
-import os, signal, time
-from pathlib import Path
-from lib.architectures import WSN
-from lib.machine import ROOT
-
-class Eventful(WSN):
-    """A network to which something happens."""
-    def __init__(self, sizes):
-        super().__init__(sizes)
-        log = Path(os.environ["EVENT_LOG"])
-        with log.open("a") as file:
-            file.write(f"{os.getpid()}\\n")
-        event, _, when = os.environ["EVENT"].partition(" ")
-        if when in ("always", str(len(log.read_text().split()))):
-            if event == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if event == "fail":
-                raise MemoryError("no room for this stack")
-            if event == "sleep":
-                time.sleep(300)
-'''
+TRIALS = 60  # groups 0-24, 25-49, 50-59
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 
-def tiny(architecture="WSN", **fields):
-    fields = {"train_pairs": 20, "test_pairs": 20, "epochs": 2, "batch_size": 10, "learning_rate": 0.1, **fields}
-    return Experiment(architecture=architecture, dataset="digits", **fields)
+def train(experiment, trials, folder, **options):
+    """Train into a folder, silently."""
+    return run_analysis(experiment, trials, **{"store": Store(folder), "progress": False, **options})
 
 
-def files_of(results):
+def records_of(folder):
     """The stored records by file name, without where they come from."""
-    records = {path.name: store.read(path) for path in results.rglob("trials-*.json")}
+    records = {path.name: store.read(path) for path in Store(folder).files()}
     return {name: {k: v for k, v in record.items() if k != "provenance"} for name, record in records.items()}
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """All blocks, each by the one worker of a pool."""
-    results = tmp_path_factory.mktemp("one-worker")
-    run_analysis(tiny(), TRIALS, workers=1, results=results, progress=False)
-    return files_of(results)
+    """All groups, one after the other in this process."""
+    folder = tmp_path_factory.mktemp("reference")
+    with ThreadPoolExecutor(1) as executor:
+        train(tiny(), TRIALS, folder, executor=executor)
+    return records_of(folder)
 
 
 @pytest.fixture
 def eventful(tmp_path, monkeypatch):
-    """Make an experiment whose networks meet an event; returns it and the log of the stacks that were built."""
-    folder, log = tmp_path / "modules", tmp_path / "events.log"
-    folder.mkdir()
-    (folder / "eventful.py").write_text(EVENTFUL)
-    monkeypatch.syspath_prepend(str(folder))
+    """Make an experiment whose networks meet an event; returns it and the log: process and trials of each stack."""
+    log = tmp_path / "events.log"
     monkeypatch.setenv("EVENT_LOG", str(log))
-    monkeypatch.delitem(sys.modules, "eventful", raising=False)
 
-    def make(event, **fields):
+    def make(event):
         monkeypatch.setenv("EVENT", event)
-        return tiny("eventful:Eventful", **fields), log
+        return tiny("tests.lib.own:Eventful"), log
 
     return make
 
 
-def test_blocks_are_named_by_their_trials(reference):
-    assert sorted(reference) == ["trials-000-024.json", "trials-025-049.json", "trials-050-059.json"]
+def test_groups_are_named_by_their_trials(reference):
+    assert sorted(reference) == ["trials-000-024.json.gz", "trials-025-049.json.gz", "trials-050-059.json.gz"]
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_any_number_of_workers_gives_the_same_bits(reference, tmp_path, count):
-    run_analysis(tiny(), TRIALS, workers=count, results=tmp_path, progress=False)
-    assert files_of(tmp_path) == reference
+@pytest.mark.slow  # the study that is killed and resumed has two workers, too
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_any_number_of_workers_gives_the_same_bits(reference, tmp_path, number):
+    train(tiny(), TRIALS, tmp_path, workers=number)
+    assert records_of(tmp_path) == reference
 
 
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(reference, tmp_path):
-    """One block lacks: it is trained in this process, and gives the bits that a worker gave."""
-    run_analysis(tiny(), 25, results=tmp_path, progress=False)
-    run_analysis(tiny(), 50, results=tmp_path, progress=False)
-    run_analysis(tiny(), TRIALS, results=tmp_path, progress=False)
-    assert files_of(tmp_path) == reference
+    """One group lacks: it is trained in this process, and gives the bits that a worker gave."""
+    for trials in (25, 50, TRIALS):
+        train(tiny(), trials, tmp_path)
+    assert records_of(tmp_path) == reference
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
-def test_an_executor_of_ones_own_gives_the_same_bits(reference, tmp_path, kind):
-    pool = ThreadPoolExecutor(2) if kind == "threads" else ProcessPoolExecutor(1, get_context("spawn"))
-    with pool:
-        run_analysis(tiny(), TRIALS, executor=pool, results=tmp_path, progress=False)
-    assert files_of(tmp_path) == reference
+def test_an_executor_of_ones_own_gives_the_same_bits(reference, pool, tmp_path, kind):
+    with ThreadPoolExecutor(2) as threads:
+        train(tiny(), TRIALS, tmp_path, executor=threads if kind == "threads" else pool)
+    assert records_of(tmp_path) == reference
 
 
 def test_this_process_keeps_its_number_of_threads_and_reports_to_no_old_bar(tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        run_analysis(tiny(), 2, results=tmp_path, progress=False)
+        train(tiny(), 2, tmp_path)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
     assert workers.tick is None
 
 
-def test_a_killed_worker_costs_only_the_blocks_that_were_not_finished(reference, eventful, tmp_path):
+def test_a_group_is_trained_by_one_thread_whatever_the_process_had(tmp_path):
+    torch.set_num_threads(2)
+    try:
+        workers.train_group(tiny(), range(1), Store(tmp_path))
+    finally:
+        torch.set_num_threads(1)
+    [path] = Store(tmp_path).files()
+    assert store.read(path)["provenance"]["threads"] == 1
+
+
+@pytest.mark.slow  # Ctrl-C and the kill of the whole study end workers, too
+def test_a_killed_worker_costs_only_the_groups_that_were_not_finished(reference, eventful, tmp_path):
     experiment, log = eventful("kill 2")
-    result = run_analysis(experiment, TRIALS, workers=1, results=tmp_path, progress=False)
+    result = train(experiment, TRIALS, tmp_path / "results", workers=1)
     assert result.accuracy.shape == (TRIALS, 2)
-    processes = log.read_text().split()
-    assert len(processes) == 4, "one block finished, one killed, then the two that lacked"
+    processes, trials = zip(*(map(int, line.split()) for line in log.read_text().splitlines()), strict=True)
+    assert trials == (25, 25, 25, 10), "one group finished, one killed, then the two that lacked"
     assert len(set(processes)) == 2, "the second pool is a process of its own"
-    assert str(os.getpid()) not in processes
-    for name, record in files_of(tmp_path).items():  # an own architecture, in workers: here a WSN by another name
+    assert os.getpid() not in processes
+    for name, record in records_of(tmp_path / "results").items():  # a WSN by another name
         assert {**record, "configuration": None} == {**reference[name], "configuration": None}
 
 
-def test_a_block_that_always_kills_is_given_up_by_name_after_three_rounds(eventful, tmp_path):
+@pytest.mark.slow
+def test_a_group_that_always_kills_is_given_up_by_name_after_three_rounds(eventful, tmp_path):
     experiment, log = eventful("kill always")
-    with pytest.raises(StudyError, match="2 of 2 blocks failed") as caught:
-        run_analysis(experiment, 50, workers=1, results=tmp_path, progress=False)
+    with pytest.raises(StudyError, match="2 of 2 groups failed") as caught:
+        train(experiment, 50, tmp_path / "results", workers=1)
     assert "Eventful trials 0 to 24, Eventful trials 25 to 49" in str(caught.value)
-    assert len(log.read_text().split()) == 3
-    assert not files_of(tmp_path)
+    assert len(log.read_text().splitlines()) == 3
+    assert not records_of(tmp_path / "results")
 
 
-def test_an_error_in_one_block_is_said_and_the_others_are_kept(eventful, tmp_path):
+@pytest.mark.parametrize("where", ["thread", pytest.param("worker", marks=pytest.mark.slow)])
+def test_an_error_in_one_group_is_said_and_the_others_are_kept(eventful, tmp_path, where):
     experiment, log = eventful("fail 2")
-    with pytest.raises(StudyError, match=r"1 of 3 blocks failed \(Eventful trials 25 to 49\): no room for this stack"):
-        run_analysis(experiment, TRIALS, workers=1, results=tmp_path, progress=False)
-    assert len(log.read_text().split()) == 3, "an error of the code's own is not tried again"
-    assert sorted(files_of(tmp_path)) == ["trials-000-024.json", "trials-050-059.json"]
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(StudyError, match=r"^1 of 3 groups failed \(Eventful trials 25 to 49\): no room for this stack$"),
+    ):
+        options = {"executor": executor} if where == "thread" else {"workers": 1}
+        train(experiment, TRIALS, tmp_path / "results", **options)
+    assert len(log.read_text().splitlines()) == 3, "an error of the code's own is not tried again"
+    assert sorted(records_of(tmp_path / "results")) == ["trials-000-024.json.gz", "trials-050-059.json.gz"]
 
 
 def test_an_error_in_this_process_is_said_in_the_same_way(eventful, tmp_path):
     experiment, _ = eventful("fail always")
-    with pytest.raises(StudyError, match=r"1 of 1 blocks failed \(Eventful trials 0 to 1\): no room"):
-        run_analysis(experiment, 2, results=tmp_path, progress=False)
+    with pytest.raises(StudyError, match=r"^1 of 1 groups failed \(Eventful trials 0 to 4\): no room"):
+        train(experiment, 5, tmp_path / "results")
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_stores_nothing(tmp_path):
     wild = tiny(one_hot_encoding=False, sigmoid=False, learning_rate=1000.0, epochs=5)
     with pytest.raises(StudyError, match="smaller learning_rate"):
-        run_analysis(wild, 2, results=tmp_path, progress=False)
-    assert not files_of(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (3599, "1 h 0 min"), (4810, "1 h 20 min")]
-)
-def test_a_duration_in_words(seconds, words):
-    assert workers.duration(seconds) == words
+        train(wild, 2, tmp_path)
+    assert not records_of(tmp_path)
 
 
 def living(group):
@@ -187,117 +169,146 @@ def wait_for(condition, seconds=180):
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.05)
+        time.sleep(0.02)
     return True
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_ctrl_c_keeps_finished_blocks_and_leaves_no_process(eventful, tmp_path):
-    """As a terminal sends it: to the whole group, while one block is finished and another one trains."""
+def script(folder, body, guard=True):
+    """Write a script as a user would, with the guard that processes need, or without; return the file."""
+    main = textwrap.dedent(body).strip()
+    text = f"""
+from lib import Store, run_analysis
+from tests.lib.own import tiny
+{f'if __name__ == "__main__":{chr(10)}{textwrap.indent(main, "    ")}' if guard else main}
+"""
+    file = folder / "study.py"
+    file.write_text(text)
+    return file
+
+
+def start(file):
+    """Run a script in a process group of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, file], start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def end(study):
+    """Leave nothing running, whatever happened."""
+    for process in living(study.pid):
+        os.kill(process, signal.SIGKILL)
+    study.wait()
+    study.stderr.close()
+
+
+@linux
+def test_ctrl_c_keeps_finished_groups_and_leaves_no_process(eventful, tmp_path):
+    """As a terminal sends it: to the whole process group, while one group is finished and another one trains."""
     _, log = eventful("sleep 2")
     results = tmp_path / "results"
-    script = textwrap.dedent(f"""
-        import sys
-        sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path / "modules")!r}]
-        from pathlib import Path
-        from tests.lib.test_workers import tiny
-        from lib import run_analysis
-        if __name__ == "__main__":
-            run_analysis(tiny("eventful:Eventful"), 50, workers=1, results=Path({str(results)!r}), progress=False)
-    """)
-    (tmp_path / "study.py").write_text(script)
-    study = subprocess.Popen([sys.executable, tmp_path / "study.py"], start_new_session=True, stderr=subprocess.PIPE)
+    body = f'run_analysis(tiny("tests.lib.own:Eventful"), 50, workers=1, store=Store({str(results)!r}), progress=False)'
+    study = start(script(tmp_path, body))
     try:
-        assert wait_for(lambda: log.exists() and len(log.read_text().split()) == 2), "the second block never began"
+        assert wait_for(lambda: log.exists() and len(log.read_text().splitlines()) == 2), "the second never began"
         os.killpg(study.pid, signal.SIGINT)
         _, error = study.communicate(timeout=90)
-        assert b"KeyboardInterrupt" in error
+        assert "KeyboardInterrupt" in error
         assert study.returncode != 0
         assert wait_for(lambda: not living(study.pid), 10), f"still running: {living(study.pid)}"
     finally:
-        for process in living(study.pid):
-            os.kill(process, signal.SIGKILL)
-        study.wait()
-    assert list(files_of(results)) == ["trials-000-024.json"]
+        end(study)
+    assert list(records_of(results)) == ["trials-000-024.json.gz"]
     assert not list(results.rglob("*.part"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_study_killed_at_random_moments_is_resumed_to_the_same_bits(reference, tmp_path, times):
-    """The study's own process is killed, not its workers: they end by themselves, and what is stored is whole."""
+@linux
+def test_a_study_that_is_killed_is_resumed_to_the_same_bits(reference, tmp_path):
+    """The study's own process is killed, not its worker: that one ends by itself, and what is stored is whole."""
     results = tmp_path / "results"
-    script = textwrap.dedent(f"""
-        import sys
-        sys.path[:0] = [{str(ROOT)!r}]
-        from pathlib import Path
-        from tests.lib.test_workers import TRIALS, tiny
-        from lib import run_study
-        if __name__ == "__main__":
-            run_study([tiny()], TRIALS, workers=2, results=Path({str(results)!r}))
-    """)
-    (tmp_path / "study.py").write_text(script)
-    moments = random.Random(times)
-    kept = set()
+    study = start(script(tmp_path, f"run_analysis(tiny(), {TRIALS}, workers=1, store=Store({str(results)!r}))"))
+    try:
+        assert wait_for(lambda: list(Store(results).files())), "no group was ever finished"
+        study.kill()
+        assert wait_for(lambda: not living(study.pid), 20), f"still running: {living(study.pid)}"
+    finally:
+        end(study)
+    stored = records_of(results)  # reads, and so checks, every file
+    assert stored.items() <= reference.items()
+    before = {path: path.stat().st_mtime_ns for path in Store(results).files()}
+    with ThreadPoolExecutor(1) as executor:
+        train(tiny(), TRIALS, results, executor=executor)
+    assert records_of(results) == reference
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in Store(results).files()}.items()
+
+
+@linux
+@pytest.mark.slow
+def test_a_study_killed_at_random_moments_is_resumed_to_the_same_bits(reference, tmp_path):
+    times, results, moments, kept = 20, tmp_path / "results", random.Random(20), set()
+    file = script(tmp_path, f"run_analysis(tiny(), {TRIALS}, workers=2, store=Store({str(results)!r}))")
     for number in range(times):
-        study = subprocess.Popen(
-            [sys.executable, tmp_path / "study.py"], start_new_session=True, stderr=subprocess.PIPE, text=True
-        )
+        study = start(file)
         try:
             told = study.stderr.readline()  # the first line comes when the imports are over
             wait_for(lambda study=study: len(living(study.pid)) > 2 or study.poll() is not None)  # workers begin
-            time.sleep((number + moments.random()) * 5 / times)  # they import for seconds, then blocks are soon done
+            time.sleep((number + moments.random()) * 5 / times)  # they import for seconds, then groups are soon done
             study.kill()
-            study.stderr.close()
-            study.wait()
             assert wait_for(lambda pid=study.pid: not living(pid), 20), f"still running: {living(study.pid)}"
         finally:
-            for process in living(study.pid):
-                os.kill(process, signal.SIGKILL)
-        stored = files_of(results)  # reads, and so checks, every file
+            end(study)
+        stored = records_of(results)
         assert all(stored[name] == reference[name] for name in stored)
         assert kept <= set(stored), "what was stored stays"
         if 0 < len(kept) < len(reference):
             trials = sum(len(reference[name]["trials"]) for name in kept)
             assert told == f"{trials} of {TRIALS} trials are stored and kept\n"
         kept = set(stored)
-    run_analysis(tiny(), TRIALS, workers=2, results=results, progress=False)
-    assert files_of(results) == reference
+    train(tiny(), TRIALS, results, workers=2)
+    assert records_of(results) == reference
 
 
-def test_a_clock_that_is_set_back_changes_nothing_but_the_start(reference, tmp_path, monkeypatch):
-    hours = itertools.count(10, -1)
+def test_a_script_needs_a_guard(tmp_path):
+    """A worker imports the script again, which must not train there: one sentence says so."""
+    results = tmp_path / "results"
+    study = start(script(tmp_path, f"run_analysis(tiny(), 50, workers=1, store=Store({str(results)!r}))", guard=False))
+    try:
+        _, error = study.communicate(timeout=180)
+    finally:
+        end(study)
+    assert study.returncode == 1
+    assert error.count("Traceback") == 1 and "RuntimeError" not in error and "Broken" not in error
+    assert error.splitlines()[-1] == (
+        "lib.workers.StudyError: a worker process imports this script again and must not train there: "
+        'put what trains below the line if __name__ == "__main__":'
+    )
+    assert not records_of(results)
 
-    class Clock(datetime):
-        @classmethod
-        def now(cls, zone):
-            return datetime.fromtimestamp(time.time(), zone)
 
-    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))  # tqdm's too
-    monkeypatch.setattr("lib.training.datetime", Clock)
-    run_analysis(tiny(), 25, results=tmp_path, progress=True)
+def test_a_clock_that_is_set_back_changes_nothing(reference, tmp_path, monkeypatch):
+    hours = count(10, -1)
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))  # the progress bar's, too
+    train(tiny(), 25, tmp_path, progress=True)
     monkeypatch.undo()
-    assert files_of(tmp_path) == {"trials-000-024.json": reference["trials-000-024.json"]}
-    [path] = tmp_path.rglob("*.json")
-    provenance = store.read(path)["provenance"]
-    assert provenance["started"] <= "1970-01-01T10:00:00+00:00"
-    assert 0 < provenance["seconds"] < 600
+    assert records_of(tmp_path) == {"trials-000-024.json.gz": reference["trials-000-024.json.gz"]}
+    [path] = Store(tmp_path).files()
+    assert 0 < store.read(path)["provenance"]["seconds"] < 600
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c(reference, tmp_path):
     folder = tmp_path / "Größe und Zahl 数"
-    script = textwrap.dedent(f"""
-        import sys
-        sys.path.insert(0, {str(ROOT)!r})
-        from pathlib import Path
-        from tests.lib.test_workers import tiny
-        from lib import run_analysis
-        print(run_analysis(tiny(), 25, results=Path(sys.argv[1])).accuracy.shape)
-    """)
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from lib import Store, run_analysis
+from tests.lib.own import tiny
+print(run_analysis(tiny(), 25, store=Store(sys.argv[1])).accuracy.shape)
+"""
     environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", script, folder], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-c", code, folder], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         for _ in range(2)
     ]
@@ -305,16 +316,5 @@ def test_two_runs_on_one_store_at_once_in_a_strange_folder_under_locale_c(refere
         out, error = run.communicate(timeout=300)
         assert run.returncode == 0, error.decode()
         assert out == b"(25, 2)\n"
-    assert files_of(folder) == {"trials-000-024.json": reference["trials-000-024.json"]}
+    assert records_of(folder) == {"trials-000-024.json.gz": reference["trials-000-024.json.gz"]}
     assert not list(folder.rglob("*.part"))
-
-
-def test_a_block_is_trained_by_one_thread_whatever_the_process_had(tmp_path):
-    torch.set_num_threads(2)
-    try:
-        small = Experiment(dataset="digits", train_pairs=100, test_pairs=20, epochs=1)
-        workers.train_block(small, range(1), tmp_path)
-    finally:
-        torch.set_num_threads(1)
-    [path] = tmp_path.rglob("*.json")
-    assert store.read(path)["provenance"]["threads"] == 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import time
 
 import numpy as np
@@ -23,6 +24,47 @@ def accuracies(seed=0, difference=0.3, trials=TRIALS):
     return (np.round(shared + rng.normal(shift, 1.2, trials), 1) for shift in (0, difference))
 
 
+# Estimates
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+def test_an_estimate_says_itself_in_a_sentence_and_in_a_table():
+    estimate = s.Estimate(-0.284, -0.441, 0.126)
+    assert f"{estimate}" == f"{estimate:+.2f}" == "−0.28 points (95 % interval −0.44 to +0.13)"
+    assert f"{estimate:short}" == f"{estimate:+.2f short}" == "−0.28 (−0.44 to +0.13)"
+    assert f"{estimate:.1f}" == "−0.3 points (95 % interval −0.4 to 0.1)"
+    assert f"{s.Estimate(2, 1, 3, level=0.9, unit=''):.0f}" == "2 (90 % interval 1 to 3)"
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, st.integers(0, 6), st.sampled_from(["points", "s", ""]))
+def test_what_an_estimate_says_reads_back_as_its_numbers(mean, low, high, digits, unit):
+    estimate = s.Estimate(mean, low, high, unit=unit)
+    short, long = format(estimate, f"+.{digits}f short"), format(estimate, f"+.{digits}f")
+    assert "-" not in long
+    number = r"([+−][0-9.]+)"
+    read = re.fullmatch(rf"{number} \({number} to {number}\)", short)
+    numbers = [float(x.replace("−", "-")) for x in read.groups()]
+    assert numbers == pytest.approx([mean, low, high], abs=0.51 / 10**digits)
+    assert long.replace(f" {unit}" if unit else "", "", 1).replace("95 % interval ", "") == short
+    assert short.split(" (")[0] == s.signed(mean, digits)
+
+
+@pytest.mark.parametrize("code", ["+.2f long", "brief", "+.2q short"])
+def test_a_format_that_is_none_is_refused(code):
+    with pytest.raises(ValueError, match="format"):
+        format(s.Estimate(1.5, 1, 2), code)
+
+
+def test_a_paired_difference_is_an_estimate_in_points():
+    found = s.paired_difference([80.0, 81.0, 82.0], [81.0, 83.0, 82.0])
+    assert f"{found:+.1f}" == "+1.0 points (95 % interval −1.5 to +3.5)"
+
+
+def test_a_minus_is_no_hyphen():
+    assert [s.signed(1.256), s.signed(-0.5), s.signed(-0.5, 1)] == ["+1.26", "−0.50", "−0.5"]
+
+
 # Paired differences
 
 
@@ -37,7 +79,7 @@ def test_a_paired_difference_computed_by_hand():
 
 def test_identical_networks_differ_by_nothing_without_a_warning():
     a, _ = accuracies()
-    assert s.paired_difference(a, a) == s.PairedDifference(0, 0, 0, 0, 1, TRIALS, 0.5)
+    assert s.paired_difference(a, a) == s.PairedDifference(0, 0, 0, sd=0, p=1, n=TRIALS, superiority=0.5)
 
 
 @pytest.mark.parametrize("step, superiority", [(0.7, 1), (-0.3, 0)])
@@ -64,7 +106,9 @@ def test_differences_ignore_a_common_shift_and_the_order_of_trials_and_turn_with
         superiority=1 - swapped.superiority,
     )
     for same in mirrored, s.paired_difference(a + shift, b + shift), s.paired_difference(a[order], b[order]):
-        assert dataclasses.astuple(same) == pytest.approx(dataclasses.astuple(found), rel=1e-6, abs=1e-8)
+        assert same.unit == found.unit
+        for name in ("mean", "low", "high", "level", "sd", "p", "n", "superiority"):
+            assert getattr(same, name) == pytest.approx(getattr(found, name), rel=1e-6, abs=1e-8)
     assert found.low <= found.mean <= found.high
 
 
@@ -378,6 +422,18 @@ def test_redraw_variance_by_hand():
     assert s.redraw_variance([[80, 80], [90, 90]]) == s.Component(0, 0, 0, 2)
 
 
+def test_redraw_variance_counts_its_degrees_of_freedom():
+    assert s.redraw_variance([[80, 82, 84], [90, 94, 98]]).degrees == 4  # two of each row
+    assert s.redraw_variance([[80, 82, 84], [90, 94, 98]]).variance == 10
+
+
+def test_slope_of_two_that_rise_differently_by_hand():
+    a, b = [[50, 60, 70, 90]] * 2, [[40, 45, 80, 80]] * 2  # together 45, 52.5, 75, 85: 90 % of the gain at epoch 4
+    found = s.slope(a, b)
+    assert found.last_epoch == 4
+    np.testing.assert_allclose([found.a, found.b], 40 / 3)
+
+
 def test_binomial_sd_of_a_thousand_pairs():
     assert s.binomial_sd(85, 1000) == pytest.approx(1.13, abs=0.005)
     assert s.binomial_sd(100, 1000) == 0
@@ -440,6 +496,7 @@ def family(networks):
     return itertools.pairwise(networks)
 
 
+@pytest.mark.slow  # a simulation; each quantity is tested by hand above
 @pytest.mark.parametrize("skewed", [False, True])
 def test_simulated_intervals_cover_the_difference(skewed):
     rng, covered = np.random.default_rng(2022), 0
@@ -451,6 +508,7 @@ def test_simulated_intervals_cover_the_difference(skewed):
     assert covered / STUDIES >= 0.93
 
 
+@pytest.mark.slow  # a simulation; each quantity is tested by hand above
 def test_simulated_networks_that_do_not_differ_get_few_directional_verdicts():
     rng, false = np.random.default_rng(2022), 0
     for _ in range(STUDIES):
@@ -462,6 +520,7 @@ def test_simulated_networks_that_do_not_differ_get_few_directional_verdicts():
     assert false / STUDIES <= 0.05
 
 
+@pytest.mark.slow  # a simulation; each quantity is tested by hand above
 def test_simulated_networks_at_the_margin_are_seldom_called_the_same():
     rng, false, single = np.random.default_rng(2022), 0, 0
     for _ in range(STUDIES):
@@ -477,6 +536,7 @@ def test_simulated_networks_at_the_margin_are_seldom_called_the_same():
     assert single / STUDIES <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / STUDIES)  # exactly 5 % in truth
 
 
+@pytest.mark.slow  # a simulation; each quantity is tested by hand above
 def test_simulated_bands_cover_the_whole_curve_where_pointwise_intervals_do_not():
     rng, covered, pointwise = np.random.default_rng(2022), 0, 0
     quantile = stats.t.ppf(0.975, TRIALS - 1)

@@ -1,17 +1,22 @@
-import dataclasses
 import re
+import subprocess
+import sys
 
 import pytest
 
 from lib import Experiment
+from lib.experiment import SETTINGS
+from lib.machine import ROOT
 from report import study
+from report.comparison import Comparison
 
 
 def test_every_setting_says_who_chose_it():
-    assert list(study.SOURCES) == [field.name for field in dataclasses.fields(Experiment)]
     rows = study.hyperparameters(Experiment())
+    assert [name for name, *_ in rows] == list(SETTINGS)
+    assert all(source for _, _, source, _ in rows)
     assert ("learning_rate", "0.01", "the original", "section 1.3") in rows
-    assert len(rows) == len(study.SOURCES)
+    assert ("sigmoid", "yes", "the original", "section 1.2: output activation; ReLU inside") in rows
 
 
 def test_the_study_is_16_forms_and_a_second_reading_of_the_four_standard_ones():
@@ -22,26 +27,78 @@ def test_the_study_is_16_forms_and_a_second_reading_of_the_four_standard_ones():
 
 
 def test_every_comparison_is_between_two_experiments_of_the_study():
-    defaults = {field.name: field.default for field in dataclasses.fields(Experiment)}
-    defaults |= {f"{name}_{which}": defaults[name] for name in study.DIFFERING for which in "ab"}
-    for comparison in (c for chapter in study.CHAPTERS.values() for c in chapter):
-        fields = {name: value for name, value in comparison.items() if name != "number"}
-        a, b = study.two_experiments({**defaults, **fields})
-        assert Experiment(**a) in study.EXPERIMENTS
-        assert Experiment(**b) in study.EXPERIMENTS
-        assert a != b
+    for comparison in study.COMPARISONS:
+        assert {comparison.a, comparison.b} <= set(study.EXPERIMENTS)
+        assert Comparison.of(**comparison.parameters()) == comparison
+
+
+def test_each_figure_differs_in_what_its_chapter_is_about():
+    found = {chapter: {each.differing for each in several} for chapter, several in study.CHAPTERS.items()}
+    network, labels, form = ("architecture",), ("one_hot_encoding",), ("fully_convolutional",)
+    assert list(found.values()) == [{network}, {network}, {labels}, {network}, {form}]
 
 
 def test_figure_numbers_are_unique_and_make_labels():
-    numbers = [comparison["number"] for chapter in study.CHAPTERS.values() for comparison in chapter]
-    labels = [study.label(number) for number in numbers]
-    assert len(set(labels)) == len(numbers) == 17
+    labels = [comparison.label for comparison in study.COMPARISONS]
+    assert len(set(labels)) == len(labels) == 17
+    assert "6a-momentum" in labels
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", label) for label in labels)
 
 
+def test_chapters_need_the_results_of_all_their_comparisons():
+    assert list(study.chapters(study.EXPERIMENTS)) == list(study.CHAPTERS)
+    assert list(study.chapters(study.STANDARD)) == list(study.CHAPTERS)[:2]
+    assert study.chapters(study.STANDARD[1:]) == dict([list(study.CHAPTERS.items())[1]])  # without SN, plain SGD
+
+
+def test_settings_are_laid_over_the_comparisons_too():
+    small = [e.changed("dataset=digits epochs=20") for e in study.STANDARD]
+    assert study.chapters(small) == {}
+    chapters = study.chapters(small, "dataset=digits epochs=20")
+    assert list(chapters) == list(study.CHAPTERS)[:2]
+    first = next(iter(chapters.values()))[0]
+    assert first.parameters() == {"number": "6a", "a": "SN", "b": "WSN", "both": "dataset=digits epochs=20"}
+
+
 @pytest.mark.parametrize(
-    ("fields", "words"),
-    [({}, "plain SGD"), ({"momentum": 0.9}, "SGD with momentum 0.9"), ({"optimizer": "adam"}, "Adam")],
+    ("said", "words"),
+    [("", "plain SGD"), ("momentum=0.9", "SGD with momentum 0.9"), ("optimizer=adam", "Adam")],
 )
-def test_a_reading_has_a_name(fields, words):
-    assert study.reading(Experiment(**fields)) == words
+def test_a_reading_has_a_name(said, words):
+    assert study.reading(Experiment.parse(said)) == words
+
+
+def run(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.split()
+
+
+def test_a_fifth_architecture_in_the_registry_breaks_nothing():
+    """In a process of its own, where it is registered before anything else is imported."""
+    script = """
+from lib.registry import ARCHITECTURES
+ARCHITECTURES["FIFTH"] = "lib.architectures:WSN"
+import importlib, pkgutil
+import lib, report
+for package in (lib, report):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+from lib import Experiment
+from report import build, study
+assert Experiment.parse("FIFTH momentum=0.9") not in study.EXPERIMENTS
+print(len(study.EXPERIMENTS), len(build.contents(study.EXPERIMENTS)))
+"""
+    assert run(script) == ["20", "22"]  # 17 comparisons and 5 other notebooks
+
+
+def test_reading_results_takes_no_torch():
+    script = """
+import sys
+from report import claims, comparison, provenance, statistics, study
+from report.pictures import curves
+study.chapters(e.changed("dataset=digits epochs=20") for e in study.EXPERIMENTS)
+provenance.here()
+print("torch" in sys.modules)
+"""
+    assert run(script) == ["False"]

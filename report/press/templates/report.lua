@@ -1,4 +1,4 @@
--- pandoc reader: the blocks that report/export.py found in a notebook (JSON) -> one document.
+-- pandoc reader: the blocks that report/press/export.py found in a notebook (JSON) -> one document.
 --
 -- Both outputs are written from this document, so they number, refer and cite alike. Markdown keeps the look it has in
 -- JupyterLab: `# Data <!-- #sec-data -->` labels a heading, `[the figure](#fig-6a)` becomes "Figure 6a".

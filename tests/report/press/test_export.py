@@ -339,6 +339,16 @@ def test_merged_notebooks_keep_their_order_and_no_times(executed):
     assert not any("papermill" in cell.metadata for cell in nb.cells)
 
 
+def test_a_heading_opens_a_chapter_before_its_notebook(executed, tmp_path):
+    nb = merge([executed, executed], title="x", headings=["", "Again <!-- #sec-again -->"])
+    half = len(nb.cells) // 2
+    assert nb.cells[half].source == "# Again <!-- #sec-again -->"
+    assert nb.cells[half].cell_type == "markdown"
+    assert len({cell.id for cell in nb.cells}) == len(nb.cells)
+    with pytest.raises(ValueError):
+        merge([executed, executed], title="x", headings=["One"])
+
+
 def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed, tmp_path):
     exporter = ["--to", "report.press.export.ReportHTML", "--output-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "nbconvert", *exporter, str(executed)], check=True, cwd=ROOT)

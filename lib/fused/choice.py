@@ -1,0 +1,51 @@
+"""Which implementation of the hot block runs: the compiled one where it works, else PyTorch's own operations."""
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+
+from lib import fused
+from lib.messages import one_of
+
+IMPLEMENTATIONS = ("auto", "fused", "torch")
+
+
+class Choice(NamedTuple):
+    """Which implementation of the hot block runs, and why."""
+
+    implementation: str
+    why: str
+
+
+def choose_implementation(
+    shapes: Iterable[tuple[int, int, int]], dtype: torch.dtype, device: str = "cpu", wish: str = ""
+) -> Choice:
+    """Choose how the convolution blocks of a network are computed: `fused` (compiled, CPU, float32) or `torch`.
+
+    `shapes` are those of the blocks: channels in, channels out, size of the image. `wish`, or the environment variable
+    `LIB_IMPLEMENTATION`, forces one of them; "auto" takes `fused` where it works.
+
+    Raises ValueError for another wish, or when `fused` is asked for and cannot run.
+    """
+    wish = checked(wish or os.environ.get("LIB_IMPLEMENTATION", "auto"))
+    if wish == "torch":
+        return Choice("torch", "asked for")
+    if device != "cpu":
+        works, why = False, f"the compiled block runs on the CPU, not on {device!r}"
+    elif dtype != torch.float32:
+        works, why = False, f"the compiled block computes in float32, not in {dtype}"
+    elif not all(fused.covers(*shape) for shape in shapes):
+        works, why = False, "the compiled block does not cover these channels and image sizes"
+    else:
+        works, why = fused.available()
+    if wish == "fused" and not works:
+        raise ValueError(f"implementation is 'fused', which cannot run here: {why}")
+    return Choice("fused" if works else "torch", why)
+
+
+def checked(wish: str) -> str:
+    """Return a wish for an implementation. Raises ValueError for another word."""
+    one_of("implementation", wish, IMPLEMENTATIONS)
+    return wish

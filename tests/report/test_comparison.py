@@ -1,0 +1,254 @@
+"""What a comparison is called, how it is repeated, and what notebook 3 says of it."""
+
+import dataclasses
+import json
+import shlex
+from types import SimpleNamespace
+
+import numpy as np
+import papermill
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lib import Experiment, Store
+from lib.machine import ROOT
+from report import comparison, statistics
+from report.comparison import Comparison
+from report.press.parameters import assigned
+from tests.report.test_claims import result
+from tests.report.test_publish import store_result
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "both", "names", "title"),
+    [
+        ("SN", "WSN", "", ("SN", "WSN"), "WSN against SN"),
+        ("SN", "WSN", "momentum=0.9", ("SN", "WSN"), "WSN against SN, momentum 0.9"),
+        ("WSN", "WSN momentum=0.9", "", ("WSN", "WSN, momentum 0.9"), "WSN, momentum 0.9, against WSN"),
+        ("momentum=0.5", "momentum=0.9", "CAUX", ("CAUX, momentum 0.5", "CAUX, momentum 0.9"), None),
+        ("optimizer=adam", "", "WSN", ("WSN, Adam", "WSN"), "WSN against WSN, Adam"),
+        (
+            "SN",
+            "one_hot_encoding=no SN",
+            "",
+            ("SN", "SN without one-hot labels"),
+            "SN without one-hot labels against SN",
+        ),
+        (
+            *("SN", "WSN", "one_hot_encoding=no epochs=30"),
+            ("SN without one-hot labels", "WSN without one-hot labels"),
+            "WSN against SN without one-hot labels, 30 epochs",
+        ),
+        (
+            *("SN", "SN fully_convolutional=true", ""),
+            ("SN", "fully convolutional SN"),
+            "Fully convolutional SN against SN",
+        ),
+        ("SN", "CAUX auxiliary_weight=1", "", ("SN", "CAUX, auxiliary weight 1.0"), None),
+        ("WSN", "WSN dataset=digits", "", ("WSN", "WSN, data set digits"), None),
+    ],
+)
+def test_names_tell_the_sides_apart_and_say_what_is_shared_once(a, b, both, names, title):
+    compared = Comparison.of("1", a, b, both)
+    assert compared.names == names
+    assert title in (None, compared.title)
+
+
+def test_two_classes_of_one_name_are_told_apart_by_their_modules(tmp_path, monkeypatch):
+    for module in ("ours_of_test", "theirs_of_test"):
+        source = "from lib import architectures\n\n\nclass WSN(architectures.WSN):\n    pass\n"
+        (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    ours, theirs = "ours_of_test:WSN", "theirs_of_test:WSN"
+    assert Comparison.of("1", ours, theirs).names == (ours, theirs)
+    assert Comparison.of("1", "WSN", f"{ours} momentum=0.9").names == ("WSN", f"{ours}, momentum 0.9")
+    assert Comparison.of("1", ours, "SN").names == ("WSN", "SN")
+    assert Comparison.of("1", "CAUX", ours, "fully_convolutional=true").names[1] == "fully convolutional WSN"
+
+
+# Words
+
+
+SETTINGS = {
+    "architecture": st.sampled_from(["SN", "WSN", "SAUX", "CAUX"]),
+    "fully_convolutional": st.booleans(),
+    "one_hot_encoding": st.booleans(),
+    "hidden": st.sampled_from(["64-64-32", "32", "128-16"]),
+    "dataset": st.sampled_from(["mnist", "digits"]),
+    "train_pairs": st.sampled_from([None, 60, 500]),
+    "epochs": st.integers(1, 200),
+    "learning_rate": st.floats(1e-6, 10),
+    "momentum": st.floats(0, 0.9999),
+}
+EXPERIMENTS = st.fixed_dictionaries({}, optional=SETTINGS).map(lambda said: Experiment(**said))
+
+
+@given(EXPERIMENTS, EXPERIMENTS, st.sampled_from(["6a", "6a, momentum", "S-SAUX", "7"]))
+def test_any_two_experiments_have_names_parameters_and_a_command_that_say_them(a, b, number):
+    assume(a != b)
+    compared = Comparison(number, a, b)
+    assert len(set(compared.names)) == 2
+    parameters = compared.parameters()
+    assert Comparison.of(**parameters) == compared
+    assert not set(parameters["both"].split()) & {*parameters["a"].split(), *parameters["b"].split()}
+    words = shlex.split(compared.command(25))
+    passed = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    assert passed == {name: value for name, value in {**parameters, "trials": "25"}.items() if value}
+
+
+def test_the_command_is_exact():
+    compared = Comparison.of("6a, momentum", "SN", "WSN", "momentum=0.9")
+    assert compared.command(150) == (
+        ".venv/bin/papermill notebooks/3-comparison.ipynb out.ipynb -k python3 "
+        "-p number '6a, momentum' -p a SN -p b WSN -p both momentum=0.9 -p trials 150"
+    )
+    assert (ROOT / comparison.NOTEBOOK).is_file()
+
+
+def test_the_notebook_has_these_five_parameters():
+    known = papermill.inspect_notebook(ROOT / comparison.NOTEBOOK)
+    assert set(known) == {"number", "a", "b", "both", "trials"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_papermill_sees_every_parameter(path):
+    """It overlooks a line with a second "=", in its value or its comment."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    declared = next("".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", []))
+    assert list(papermill.inspect_notebook(path)) == assigned(declared)
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "label"),
+    [
+        ("6a, momentum", "6a, momentum", "6a-momentum"),
+        (7, "7", "7"),
+        (7.5, "7.5", "7-5"),
+        ("S-SAUX", "S-SAUX", "s-saux"),
+    ],
+)
+def test_a_number_is_text_or_a_number_and_makes_a_label(number, said, label):
+    compared = Comparison.of(number, "SN", "WSN")
+    assert (compared.number, compared.label) == (said, label)
+
+
+def test_settings_are_laid_over_both_sides():
+    compared = Comparison.of("1", "SN", "WSN", "momentum=0.9").changed("dataset=digits momentum=0.5")
+    assert compared == Comparison.of("1", "SN", "WSN", "dataset=digits momentum=0.5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("1", "SN momentum=0.9", "WSN", "momentum=0.9"), ValueError, "momentum is said twice"),
+        (("1", "SN", "WSN", "CAUX"), ValueError, "architecture is said twice"),
+        (("1", "WSN", "WSN"), ValueError, "a and b are both WSN; a comparison needs a setting in which they differ"),
+        (("1", "SN", "WNS"), ValueError, r"architecture is 'WNS'; .* \(did you mean 'WSN'\?\)"),
+        (("1", "SN", "WSN epoch=3"), TypeError, r"'epoch' \(did you mean 'epochs'\?\)"),
+        (("1", 5, "WSN"), TypeError, "in words such as 'CAUX momentum=0.9'; got 5"),
+        (("?", "SN", "WSN"), ValueError, "number is '\\?'; allowed: what a figure can be called"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_sentence(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Comparison.of(*arguments)
+
+
+# Results
+
+SMALL = "epochs=2 train_pairs=50 test_pairs=10"
+
+
+def test_results_come_from_the_store_that_is_given(tmp_path):
+    compared, held = Comparison.of("1", "SN", "WSN", SMALL), Store(tmp_path)
+    counts = np.array([[5, 6], [5, 7], [5, 8]])
+    store_result(held, compared.a, counts)
+    store_result(held, compared.b, counts + 1)
+    a, b = compared.results(3, held)
+    assert (a.experiment, b.experiment) == (compared.a, compared.b)
+    assert (comparison.trial_differences(a, b) == 10).all()
+    assert f"{comparison.last_difference(a, b)}" == "+10.00 points (95 % interval +10.00 to +10.00)"
+    assert compared.among([b, a]) == (a, b)
+    with pytest.raises(KeyError):
+        compared.among([a])
+
+
+EPOCHS = 100
+
+
+def made(accuracy, epochs=EPOCHS, **changes):
+    return result("SN", np.full(epochs, accuracy), seed=1, **changes)
+
+
+def test_only_those_that_should_have_seen_the_same_pairs_must_have():
+    a, b = made(75.0), made(80.0, pairs=["other"] * 120, one_hot_encoding=False)
+    with pytest.raises(ValueError, match="different pairs"):
+        comparison.last_difference(a, b)
+    reseeded = dataclasses.replace(b, experiment=b.experiment.changed("seed=1"))
+    assert not Comparison("1", a.experiment, reseeded.experiment).same_pairs
+    assert comparison.trial_differences(a, reseeded).shape == (120, EPOCHS)
+    shorter = made(80.0, epochs=30)
+    assert comparison.trial_differences(a, shorter).shape == (120, 30)
+    assert comparison.last_difference(a, shorter).n == 120
+
+
+def test_a_result_is_written_as_mean_and_sd():
+    assert comparison.plus_minus(made(75.0, noise=0)) == "75.0 ± 0.0 %"
+
+
+# What the notebook says
+
+
+def said(a, b):
+    """What notebook 3 says of two results: its cells behind the figure, run on them."""
+    nb = json.loads((ROOT / comparison.NOTEBOOK).read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in nb["cells"]]
+    first = next(i for i, source in enumerate(sources) if "finding = " in source)
+    texts = []
+    names = {
+        "comparison": comparison,
+        "statistics": statistics,
+        "display": SimpleNamespace(say=texts.append, escape=str),
+        "trials": a.trials,
+        "compared": Comparison("1", a.experiment, b.experiment),
+        "result_a": a,
+        "result_b": b,
+        "apart": comparison.trial_differences(a, b),
+        "difference": comparison.last_difference(a, b),
+    }
+    exec("\n".join(sources[first : first + 2]), names)
+    return texts.pop()
+
+
+def test_a_difference_is_told_by_its_interval():
+    text = said(made(75.0), made(80.0, one_hot_encoding=False))
+    assert text.startswith(f"After the last epoch SN reaches {comparison.plus_minus(made(75.0))} and SN without")
+    assert "SN without one-hot labels differs from SN by +5.00 points (95 % interval +5.00 to +5.00)" in text
+    assert text.endswith("The interval does not contain 0: SN without one-hot labels is the better one.")
+    other = result("WSN", np.full(EPOCHS, 75.0), seed=2)
+    assert said(made(75.0), other).endswith("The interval contains 0: which of the two is better stays open.")
+
+
+def test_few_trials_get_a_direction():
+    text = said(made(75.0, trials=5), made(80.0, trials=5, momentum=0.9))
+    assert "SN, momentum 0.9 differs from SN by +5.00" in text
+    assert text.endswith(
+        "5 trials are too few for a verdict: we report only that the mean of SN, momentum 0.9 is higher."
+    )
+
+
+def test_equal_results_are_called_equal():
+    text = said(made(75.0), made(75.0, fully_convolutional=True))
+    assert "fully convolutional SN differs from SN by +0.00 points" in text
+    assert text.endswith("They are equal after every epoch.")
+    longer = made(75.0, epochs=2 * EPOCHS)
+    shorter = dataclasses.replace(made(75.0), records=({**longer.records[0], "test_correct": first_half(longer)},))
+    assert not comparison.trial_differences(shorter, longer).any()  # at the epochs that both have
+    assert not said(shorter, longer).endswith("They are equal after every epoch.")
+
+
+def first_half(longer):
+    return [trial[:EPOCHS] for trial in longer.records[0]["test_correct"]]
