@@ -12,7 +12,6 @@ report: .venv/ready  ## render the report from the stored results into build/ (m
 
 test: .venv/ready  ## check the code's form and run the tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/mypy && $(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 study: .venv/ready  ## train what report/results lacks of the study (an hour; resumable)

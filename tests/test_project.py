@@ -3,7 +3,9 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,6 +14,14 @@ from lib.machine import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("tool", [["mypy"], ["lint-imports", "--no-logo", "--no-cache"]], ids=["types", "imports"])
+def test_types_fit_and_imports_point_downwards(tool):
+    """A test among the others, so that it runs beside them: mypy takes half a minute the first time."""
+    name, *options = tool
+    done = subprocess.run([Path(sys.executable).with_name(name), *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_environment_installs_the_one_list_of_dependencies():

@@ -110,6 +110,7 @@ def test_an_experiment_whose_file_was_edited_since_is_not_trained(module, tmp_pa
     assert training.prepare(tiny(f"{name}:Net"), range(2)), "made again, it is trained"
 
 
+@pytest.mark.slow  # a process of its own; the same check in this process is above
 def test_a_worker_that_imports_another_source_refuses(module, pool, tmp_path):
     """It has another folder of the same modules, say; or the file was edited on its way."""
     name, file = module

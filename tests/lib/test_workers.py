@@ -202,6 +202,7 @@ def end(study):
     study.stderr.close()
 
 
+@pytest.mark.slow  # the kill of a whole study is tested below
 @linux
 def test_ctrl_c_keeps_finished_groups_and_leaves_no_process(eventful, tmp_path):
     """As a terminal sends it: to the whole process group, while one group is finished and another one trains."""

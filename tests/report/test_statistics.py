@@ -199,6 +199,7 @@ def test_holm_keeps_the_order_never_lowers_p_and_does_not_care_how_the_family_is
     assert s.holm(np.array(p)[order]) == pytest.approx(adjusted[order])
 
 
+@pytest.mark.slow  # importing the oracle takes seconds; Holm is tested by hand, too
 def test_holm_agrees_with_statsmodels():
     multitest = pytest.importorskip(
         "statsmodels.stats.multitest", reason="statsmodels is an oracle, installed with the test extra"

@@ -74,6 +74,7 @@ def run(script):
     return done.stdout.split()
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_a_fifth_architecture_in_the_registry_breaks_nothing():
     """In a process of its own, where it is registered before anything else is imported."""
     script = """

@@ -189,6 +189,7 @@ def test_one_group_of_each_experiment_can_be_chosen(many):
     }
 
 
+@pytest.mark.slow  # trains in processes
 def test_the_command_prints_a_line_per_group_and_its_exit_code_is_the_result(record, tmp_path, capsys):
     small, held = SMALL.changed("epochs=1"), Store(tmp_path)
     tamper_fingerprints(record)
