@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lib.analysis import Result as Result
     from lib.analysis import load as load
+    from lib.analysis import networks as networks
     from lib.analysis import paired as paired
     from lib.analysis import run_analysis as run_analysis
     from lib.analysis import run_study as run_study
     from lib.check import check_architecture as check_architecture
     from lib.experiment import Experiment as Experiment
     from lib.store import Store as Store
+    from lib.table import all_results as all_results
     from lib.teacher import Teacher as Teacher
     from lib.training import prepare as prepare
 
@@ -24,8 +26,10 @@ PUBLIC = {
     "Result": "lib.analysis",
     "Store": "lib.store",
     "Teacher": "lib.teacher",
+    "all_results": "lib.table",
     "check_architecture": "lib.check",
     "load": "lib.analysis",
+    "networks": "lib.analysis",
     "paired": "lib.analysis",
     "prepare": "lib.training",
     "run_analysis": "lib.analysis",

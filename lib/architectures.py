@@ -5,13 +5,13 @@ A fifth one is a class here and a line in `lib/registry.py`, or a class in any i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lib.datasets import IMAGE
 from lib.layers import Conv2d, ConvBlock, Flatten, Linear
+from lib.messages import show
 from lib.seeds import generator
 from lib.tasks import CLASSES, COMPARISON, Task
 
@@ -26,6 +26,7 @@ class Sizes:
     auxiliary_hidden: int = 64
     one_hot: bool = True
     sigmoid: bool = True
+    sigmoids: tuple[str, ...] | None = None  # the heads that have one; None: all or none, as `sigmoid` says
 
     @property
     def maps(self) -> tuple[int, int, int]:
@@ -37,6 +38,17 @@ class Sizes:
         """Return the outputs of a head: one per class with one-hot labels, else one (original report, section 1.2)."""
         return task.classes if self.one_hot else 1
 
+    def sigmoid_of(self, name: str) -> bool:
+        """Say whether the head of this name ends in a Sigmoid. Raises ValueError for "" where that decides it."""
+        if self.sigmoids is None:
+            return self.sigmoid
+        if not name:
+            raise ValueError(
+                f"sigmoids is {'+'.join(self.sigmoids)!r}; allowed: all heads or 'none' where a classifier does not "
+                "say of which head it is, head(..., of=)"
+            )
+        return name in self.sigmoids
+
 
 def extractor(sizes: Sizes) -> nn.Sequential:
     """Build a feature extractor: two convolution blocks, `[..., digits, 1, 14, 14]` to `[..., digits, 32, 2, 2]`."""
@@ -47,23 +59,26 @@ def extractor(sizes: Sizes) -> nn.Sequential:
     )
 
 
-def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], task: Task) -> nn.Sequential:
-    """Build a classifier on flattened maps: hidden Linear layers with ReLU, an output layer, Sigmoid if asked for."""
+def head(sizes: Sizes, maps: tuple[int, int, int], hidden: tuple[int, ...], task: Task, of: str = "") -> nn.Sequential:
+    """Build a classifier on flattened maps: hidden Linear layers with ReLU, an output layer, Sigmoid if asked for.
+
+    `of` is the head that it is of: an experiment may ask for the Sigmoid of some heads only.
+    """
     layers: list[nn.Module] = [Flatten(maps)]
     size = maps[0] * maps[1] * maps[2]
     for width in hidden:
         layers += [Linear(sizes.trials, size, width), nn.ReLU()]
         size = width
     layers.append(Linear(sizes.trials, size, sizes.outputs(task)))
-    if sizes.sigmoid:
+    if sizes.sigmoid_of(of):
         layers.append(nn.Sigmoid())
     return nn.Sequential(*layers)
 
 
-def comparer(sizes: Sizes, hidden: tuple[int, ...]) -> nn.Sequential:
+def comparer(sizes: Sizes, hidden: tuple[int, ...], of: str = "answer") -> nn.Sequential:
     """Build a head that compares two digits: `[trials, batch, 64, 2, 2]` to `[trials, batch, outputs]`."""
     channels, height, width = sizes.maps
-    return head(sizes, (2 * channels, height, width), hidden, COMPARISON)
+    return head(sizes, (2 * channels, height, width), hidden, COMPARISON, of)
 
 
 class Network(nn.Module):
@@ -78,13 +93,21 @@ class Network(nn.Module):
     The names of the modules are seeds: layers of one name start equal in all architectures.
     """
 
-    heads: ClassVar[Mapping[str, Task]] = {"answer": COMPARISON}
-    factors: ClassVar[Mapping[str, float]] = {}  # of an auxiliary head's loss; 1 where not named
-    reads: ClassVar[tuple[str, ...]] = ("channels", "hidden", "auxiliary_hidden", "auxiliary_weight")
+    heads: Mapping[str, Task] = {"answer": COMPARISON}  # a plain module brings its own, as an instance
+    factors: Mapping[str, float] = {}  # of an auxiliary head's loss; 1 where not named
+    reads: tuple[str, ...] = ("channels", "hidden", "auxiliary_hidden", "auxiliary_weight")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = sizes
+
+    def part(self, name: str) -> nn.Module:
+        """Return a part of the network by its name, such as "extract" or "compare.1". Raises ValueError."""
+        try:
+            return self.get_submodule(name)
+        except AttributeError:
+            parts = ", ".join(each for each, _ in self.named_children())
+            raise ValueError(f"{type(self).__name__} has no part {show(name)}; its parts: {parts}") from None
 
     @property
     def parameters_per_trial(self) -> int:
@@ -129,13 +152,13 @@ class WSN(Network):
 class SAUX(Network):
     """WSN and a second, smaller head on the same features that does the same comparison (original report, figure 4)."""
 
-    heads = {"answer": COMPARISON, "auxiliary": COMPARISON}  # noqa: RUF012  # declared as ClassVar above
+    heads = {"answer": COMPARISON, "auxiliary": COMPARISON}  # noqa: RUF012
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
-        self.auxiliary = comparer(sizes, (sizes.auxiliary_hidden,))  # the same, with one hidden layer
+        self.auxiliary = comparer(sizes, (sizes.auxiliary_hidden,), "auxiliary")  # the same, with one hidden layer
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, twice."""
@@ -152,7 +175,7 @@ class CAUX(Network):
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
         self.compare = comparer(sizes, sizes.hidden)  # [trials, batch, 64, 2, 2] -> [trials, batch, outputs]
-        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES)
+        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, and say which digits they are."""
@@ -188,7 +211,10 @@ def draw_weights(network: Network, seed: int, trials: range) -> None:
     """
     for name, layer in network.named_modules():
         own = dict(layer.named_parameters(recurse=False))
-        draw = getattr(layer, "draw", None)
+        draw, listen = getattr(layer, "draw", None), getattr(layer, "listen", None)
+        if listen is not None:  # a layer that goes on drawing, such as Dropout
+            for place, trial in enumerate(trials):
+                listen(place, generator(seed, trial, "dropout", name))
         if draw is not None:
             for place, trial in enumerate(trials):
                 draw(place, generator(seed, trial, "weights", name))

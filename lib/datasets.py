@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-import shutil
-import socket
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -14,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lib import files
+from lib.machine import cache_folder, finish, folder_from
 
 IMAGE = 14  # height and width of a digit: the course's assignment
 CLASSES = 10
@@ -25,7 +27,21 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-DOWNLOAD_TIMEOUT = 30.0  # seconds without an answer; torchvision itself would wait for ever
+MIRRORS = (  # torchvision's, in its order: asked one by one, since it stops at the first that breaks off
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+SILENCE = 30.0  # seconds that a mirror may say nothing; torchvision itself would wait for ever
+LIMIT = 300.0  # seconds that a mirror may take in all, for 12 MB
+# The way to MNIST, in a process of its own: one can end it.
+TORCHVISION = """
+import socket, sys
+from torchvision.datasets import MNIST
+folder, mirror, silence = sys.argv[1:]
+socket.setdefaulttimeout(float(silence))
+MNIST.mirrors = [mirror]
+MNIST(folder, download=True)
+"""
 EMBEDDED_TRAIN = 1100  # the first 1,100 of scikit-learn's 1,797 digits train, the other 697 test
 
 
@@ -69,29 +85,60 @@ def load(dataset: str) -> tuple[Digits, Digits]:
 
 
 def mnist_root() -> Path:
-    """Return the folder that holds `MNIST/raw/`: the environment variable `MNIST_ROOT`, or a cache of this user."""
-    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MNIST_ROOT") or Path(cache_home) / "pairs-of-digits")
+    """Return the folder that holds `MNIST/raw/`: the environment variable `MNIST_ROOT`, or a cache of this user.
+
+    Raises ValueError as `folder_from` does.
+    """
+    return folder_from("MNIST_ROOT", cache_folder)
 
 
-def load_mnist(root: Path, timeout: float = DOWNLOAD_TIMEOUT) -> tuple[Digits, Digits]:
+def load_mnist(
+    root: Path, mirrors: Sequence[str] = MIRRORS, silence: float = SILENCE, limit: float = LIMIT
+) -> tuple[Digits, Digits]:
     """Read MNIST below `root`, downloading it when a file is missing; every file is checked against its SHA-256.
 
-    Images are average-pooled from 28x28 to 14x14, the course's size. Raises DataError, of a download after `timeout`
-    seconds without an answer.
+    Images are average-pooled from 28x28 to 14x14, the course's size. Raises DataError; of a download when none of the
+    mirrors has served the files, each within `limit` seconds and never silent for longer than `silence`.
     """
     raw = root / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in MNIST_FILES):
-        download_mnist(root, timeout)
-    for name, expected in MNIST_FILES.items():
-        with (raw / name).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
-            swapped = next((other for other, digest in MNIST_FILES.items() if digest == found), None)
-            why = f"holds what belongs into {swapped}" if swapped else f"is damaged (its SHA-256 is {found})"
-            raise DataError(
-                f"{raw / name} {why}, expected SHA-256 {expected}: remove the file to have it downloaded again"
-            )
+    try:
+        missing = [name for name in MNIST_FILES if not is_there(raw / name)]
+        if missing:
+            download_mnist(raw, missing, mirrors, silence, limit)
+        for name, expected in MNIST_FILES.items():
+            check(raw / name, expected)
+        return read_mnist(raw)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or raw} cannot be read ({error.strerror or error}): get the right to read it, or set "
+            "MNIST_ROOT to a folder that has MNIST in MNIST/raw/"
+        ) from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists. Raises DataError where something else stands in its place."""
+    if why := files.in_the_way(path):
+        raise DataError(f"MNIST cannot be read: {why}, or set MNIST_ROOT to another folder")
+    return path.is_file()
+
+
+def check(path: Path, expected: str) -> None:
+    """Raise DataError for a file that has not the expected SHA-256."""
+    found = sha256(path)
+    if found != expected:
+        swapped = next((other for other, digest in MNIST_FILES.items() if digest == found), None)
+        why = f"holds what belongs into {swapped}" if swapped else f"is damaged (its SHA-256 is {found})"
+        raise DataError(f"{path} {why}, expected SHA-256 {expected}: remove the file to have it downloaded again")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_mnist(raw: Path) -> tuple[Digits, Digits]:
+    """Read the training and the test digits from checked files."""
     # Checked files have known headers (16 and 8 bytes), so they are read as they are: torchvision's MNIST class prefers
     # a `processed` folder if one is there, and importing it takes every worker seconds and 160 MB.
     sets = []
@@ -121,39 +168,46 @@ def available(dataset: str) -> bool:
     return True
 
 
-def download_mnist(root: Path, timeout: float) -> None:
-    """Let torchvision download MNIST into a temporary folder, then move the missing files into place.
+def download_mnist(raw: Path, missing: Iterable[str], mirrors: Sequence[str], silence: float, limit: float) -> None:
+    """Download MNIST into a temporary folder, from the first mirror that serves it, then move what is missing.
 
     An interrupted download leaves nothing behind that looks whole. Raises DataError saying what to put where.
     """
-    from torchvision.datasets import MNIST
-
-    raw = root / "MNIST" / "raw"
+    tried = []
     try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as fresh, socket_timeout(timeout):
-            MNIST(fresh, download=True)
-            for name in MNIST_FILES:
-                if not (raw / name).is_file():
-                    shutil.move(Path(fresh, "MNIST", "raw", name), raw / name)
-    except Exception as error:  # torchvision raises RuntimeError, OSError, http and zlib errors, by the kind of mirror
-        files = "\n".join(f"  {digest}  {name}" for name, digest in MNIST_FILES.items())
-        raise DataError(
-            f"MNIST is not in {raw} and could not be downloaded ({type(error).__name__}: {error}). "
-            "Put these four files there (SHA-256, name), or set MNIST_ROOT to a folder that has them in MNIST/raw/, "
-            f"or use the data set 'digits':\n{files}"
-        ) from error
+        files.make_folder(raw)
+        files.sweep(raw, r"\.download-.+")
+        for mirror in mirrors:
+            with tempfile.TemporaryDirectory(dir=raw, prefix=".download-") as fresh:
+                print(f"downloading MNIST from {mirror} to {raw}", file=sys.stderr)
+                if why := fetch(Path(fresh), mirror, silence, limit):
+                    tried.append(f"{mirror}: {why}")
+                    continue
+                for name in missing:
+                    if not (raw / name).is_file():  # another process may have been faster
+                        Path(fresh, "MNIST", "raw", name).replace(raw / name)
+                return
+    except OSError as error:
+        tried.append(f"{error.strerror or error}")
+    wanted = "\n".join(f"  {digest}  {name}" for name, digest in MNIST_FILES.items())
+    raise DataError(
+        f"MNIST is not in {raw} and could not be downloaded ({'; '.join(tried)}). "
+        "Put these four files there (SHA-256, name), or set MNIST_ROOT to a folder that has them in MNIST/raw/, "
+        f"or use the data set 'digits':\n{wanted}"
+    )
 
 
-@contextmanager
-def socket_timeout(seconds: float) -> Iterator[None]:
-    """Give every new connection a timeout, for libraries that set none."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+def fetch(folder: Path, mirror: str, silence: float, limit: float) -> str:
+    """Let torchvision download MNIST from one mirror into a folder; return why that failed, or nothing."""
+    command = [sys.executable, "-P", "-c", TORCHVISION, str(folder), mirror, str(silence)]
     try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        done = finish(command, limit, {**os.environ, "TQDM_DISABLE": "1"})
+    except subprocess.TimeoutExpired:
+        return f"not done within {limit:g} s"
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    other = [name for name, expected in MNIST_FILES.items() if sha256(folder / "MNIST" / "raw" / name) != expected]
+    return f"other files than MNIST's ({', '.join(other)})" if other else ""
 
 
 def load_embedded() -> tuple[Digits, Digits]:

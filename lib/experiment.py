@@ -25,6 +25,9 @@ ORIGINAL, ASSIGNMENT, WE = "the original", "the assignment", "we"  # who says so
 OPTIMIZERS = ("sgd", "adam")
 SIZES = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3}){0,9}")
 ALWAYS = object()  # no value is neutral
+BY_NAME = ("sigmoids", "auxiliary_weights", "stopped", "first", "first_epochs", "frozen")  # name heads or parts
+MOST_PAIRS = 30_000  # of 60,000 digits; of fewer where they are used more than once
+ONCE = ", without using a digit twice"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Setting:
     allowed: tuple[str, ...] = ()
     words: str | Mapping[object, str] = ""
     optional: bool = False  # read by some networks only: an architecture says which
+    stacks_only: bool = False  # of no use to a plain module
     since: str = "1.0"
     neutral: object = ALWAYS
 
@@ -61,7 +65,11 @@ class Experiment:
 
     architecture: str = setting("WSN", ORIGINAL, "section 1.2", words="{}")  # or module:Class
     fully_convolutional: bool = setting(
-        False, ORIGINAL, "section 1.2: off unless said otherwise", words={True: "fully convolutional", False: "mixed"}
+        False,
+        ORIGINAL,
+        "section 1.2: off unless said otherwise",
+        stacks_only=True,
+        words={True: "fully convolutional", False: "mixed"},
     )
     one_hot_encoding: bool = setting(
         True,
@@ -73,7 +81,11 @@ class Experiment:
         True,
         ORIGINAL,
         "section 1.2: output activation; ReLU inside",
+        stacks_only=True,
         words={True: "with output Sigmoid", False: "without output Sigmoid"},
+    )
+    sigmoids: str = setting(  # "answer", "answer+digits" or "none"; "" leaves it to sigmoid
+        "", WE, "the heads that have one", since="1.1", neutral="", stacks_only=True, words="Sigmoid on {}"
     )
     channels: str = setting("16-32", WE, "two convolutions, 3 × 3, no padding", optional=True)
     hidden: str = setting("64-64-32", ORIGINAL, "section 1.2: 64, 64 and 32", words="hidden layers {}", optional=True)
@@ -81,9 +93,28 @@ class Experiment:
     auxiliary_weight: float = setting(
         0.3, WE, "the original: a fraction smaller than one", limits=(0, 1000), optional=True
     )
+    auxiliary_weights: str = setting(  # "digits:1+parity:0.5"; a head that is not named has auxiliary_weight
+        "", WE, "by head", since="1.1", neutral="", words="auxiliary weights {}"
+    )
+    stopped: str = setting(
+        "",
+        WE,
+        "a part that the answer's gradient does not pass",
+        since="1.1",
+        neutral="",
+        words="stopped at {}",
+    )
+    first: str = setting("", WE, "heads that train alone at first", since="1.1", neutral="", words="first {} alone")
+    first_epochs: int = setting(0, WE, "how long", limits=(0, 100_000), since="1.1", neutral=0, words="for {} epochs")
+    frozen: str = setting(
+        "", WE, "parts that learn nothing after those epochs", since="1.1", neutral="", words="then {} frozen"
+    )
     dataset: str = setting("mnist", ORIGINAL, "section 1.1", allowed=tuple(DATASETS), words="data set {}")
     train_pairs: int = setting(None, ASSIGNMENT, words="{} training pairs")  # None: the data set's own
     test_pairs: int = setting(None, ASSIGNMENT, words="{} test pairs")
+    train_digits: int = setting(  # 0: two per pair, none used twice
+        0, WE, "distinct digits behind the training pairs", since="1.1", neutral=0, words="{} distinct training digits"
+    )
     epochs: int = setting(100, ORIGINAL, "section 1.3", limits=(1, 100_000), words="{} epochs")
     batch_size: int = setting(50, ORIGINAL, "section 1.3")
     optimizer: str = setting(
@@ -109,10 +140,7 @@ class Experiment:
                 within(name, getattr(self, name), *known.limits)
             if known.allowed:
                 one_of(name, getattr(self, name), known.allowed)
-        for name, most in DATASETS[self.dataset].most.items():
-            why = f" for the data set {self.dataset!r}, without using a digit twice"
-            within(name, getattr(self, name), 1, most, why)
-        within("batch_size", self.batch_size, 1, self.train_pairs, " (train_pairs)")
+        self.check_pairs()
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(f"momentum is {self.momentum!r}; allowed: 0 with optimizer {self.optimizer!r}")
         for name, example in (("channels", "16-32"), ("hidden", "64-64-32")):
@@ -124,20 +152,45 @@ class Experiment:
                 f"channels is {show(self.channels)}; allowed: two sizes, one per convolution, such as '16-32'"
             )
         self.check_architecture(self.said())
+        if any(getattr(self, name) for name in BY_NAME):
+            from lib.choices import settled  # and torch: these name heads and parts of the network
+
+            for name, value in settled(self).items():
+                object.__setattr__(self, name, value)
         assert self.key  # computed once, now: a source file may be edited later
+
+    def check_pairs(self) -> None:
+        """Raise ValueError for numbers of pairs, digits and a batch that do not fit each other or the data set."""
+        most = DATASETS[self.dataset].most
+        within("test_pairs", self.test_pairs, 1, most["test_pairs"], f" for the data set {self.dataset!r}{ONCE}")
+        if self.train_digits:
+            within("train_pairs", self.train_pairs, 1, MOST_PAIRS)
+            top = min(2 * self.train_pairs, 2 * most["train_pairs"])
+            why = f" for {self.train_pairs} training pairs of the data set {self.dataset!r}, or 0: two per pair"
+            within("train_digits", self.train_digits, 2, top, why)
+            if self.train_digits == 2 * self.train_pairs:
+                object.__setattr__(self, "train_digits", 0)  # which says the same
+        else:
+            why = f" for the data set {self.dataset!r}{ONCE} (train_digits allows that)"
+            within("train_pairs", self.train_pairs, 1, most["train_pairs"], why)
+        within("batch_size", self.batch_size, 1, self.train_pairs, " (train_pairs)")
 
     def check_architecture(self, said: Iterable[str]) -> None:
         """Raise ValueError for an architecture that there is not, and for a setting `said` that it does not read."""
         if ":" not in self.architecture:
             one_of("architecture", self.architecture, registry.ARCHITECTURES, "or module:Class")
-        asked = [name for name in said if name in SETTINGS and SETTINGS[name].optional]
-        known = self.architecture in registry.ARCHITECTURES and registry.is_ours(self.architecture)
-        if asked or not known:
-            from lib.foreign import find  # and torch, which reading results does without
+        ours = registry.is_ours(self.architecture)
+        asked = [
+            name
+            for name in said
+            if name in SETTINGS and (SETTINGS[name].optional or (SETTINGS[name].stacks_only and not ours))
+        ]
+        if asked or not (ours and self.architecture in registry.ARCHITECTURES):
+            from lib.foreign import find, reads  # and torch, which reading results does without
 
-            reads = find(self.architecture).reads
+            read = reads(find(self.architecture))
             for name in asked:
-                if name not in reads:
+                if name not in read:
                     raise ValueError(
                         f"{name} is {show(getattr(self, name))}, which {self.architecture} does not read; leave it out"
                     )
@@ -204,6 +257,14 @@ class Experiment:
 
         return {"source": source(find(self.architecture))}
 
+    def is_plain(self) -> bool:
+        """Say whether the architecture is a plain module, whose trials train one by one."""
+        if registry.is_ours(self.architecture):
+            return False
+        from lib.foreign import find, is_plain
+
+        return is_plain(find(self.architecture))
+
     def sizes(self, trials: int) -> "Sizes":
         """Return the sizes of this experiment's network for a stack of so many trials."""
         from lib.architectures import Sizes
@@ -215,6 +276,7 @@ class Experiment:
             auxiliary_hidden=self.auxiliary_hidden,
             one_hot=self.one_hot_encoding,
             sigmoid=self.sigmoid,
+            sigmoids=tuple(self.sigmoids.split("+")) if self.sigmoids else None,
         )
 
 
@@ -297,4 +359,5 @@ def typed(name: str, value: object, kind: Any) -> Any:
             raise ValueError(f"{name} is {show(value)}; allowed: a finite number")
         return number
     none = " or None" if SETTINGS[name].default is None else ""
-    raise TypeError(f"{name} is {show(value)} ({type(value).__name__}); allowed: {WORDS[kind]}{none}")
+    quotes = f", in quotes: {name}='{show(value)}'" if kind is str and type(value) is int and abs(value) < 10**6 else ""
+    raise TypeError(f"{name} is {show(value)} ({type(value).__name__}); allowed: {WORDS[kind]}{none}{quotes}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from lib import fused
+from lib.messages import show
 
 
 class ConvBlock(nn.Module):
@@ -51,7 +52,10 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block by the chosen implementation; both compute the same up to rounding."""
-        if self.implementation == "fused" and x.shape[-2:] == (self.size, self.size):
+        differentiable = self.training or not (
+            torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        )
+        if self.implementation == "fused" and x.shape[-2:] == (self.size, self.size) and differentiable:
             return self.forward_fused(x)
         return torch.stack([self.forward_torch(digit) for digit in x.unbind(2)], dim=2)
 
@@ -85,6 +89,15 @@ class ConvBlock(nn.Module):
         """Show the channels where `print(network)` shows the block."""
         return f"{self.in_channels}, {self.out_channels}, kernel_size=3, implementation={self.implementation}"
 
+    def plain(self, place: int) -> nn.Module:
+        """Return the block of the trial at `place` in ordinary layers, for one digit `[batch, channels, h, w]`."""
+        convolution = nn.Conv2d(self.in_channels, self.out_channels, 3, bias=False)
+        norm = nn.BatchNorm2d(self.out_channels, self.eps, self.momentum)
+        filled(convolution, weight=self.weight[place])
+        filled(norm, weight=self.gamma[place], bias=self.beta[place])
+        norm.running_mean, norm.running_var = self.running_mean[place].clone(), self.running_var[place].clone()
+        return nn.Sequential(convolution, norm, nn.MaxPool2d(2), nn.ReLU())
+
 
 class Flatten(nn.Module):
     """Maps `[trials, batch, *shape]` to `[trials, batch, features]`; it knows the map's shape, for `convolutionize`."""
@@ -96,6 +109,10 @@ class Flatten(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Flatten, refusing maps of another shape in PyTorch's words."""
         return x.flatten(2)
+
+    def plain(self, place: int) -> nn.Module:
+        """Return the ordinary layer."""
+        return nn.Flatten()
 
     def extra_repr(self) -> str:
         """Show the shape where `print(network)` shows the layer."""
@@ -142,6 +159,11 @@ class Linear(nn.Module):
         product: Tensor = Product.apply(x, self.weight, self.bias)
         return product
 
+    def plain(self, place: int) -> nn.Module:
+        """Return the layer of the trial at `place` as an ordinary one."""
+        layer = nn.Linear(self.weight.shape[2], self.weight.shape[1])
+        return filled(layer, weight=self.weight[place], bias=self.bias[place])
+
     def extra_repr(self) -> str:
         """Show the sizes where `print(network)` shows the layer."""
         return f"{self.weight.shape[2]}, {self.weight.shape[1]}"
@@ -173,9 +195,75 @@ class Conv2d(nn.Module):
         x = x.unflatten(1, (trials, -1))
         return x.transpose(0, 1)
 
+    def plain(self, place: int) -> nn.Module:
+        """Return the convolution of the trial at `place` as an ordinary one."""
+        layer = nn.Conv2d(self.weight.shape[2], self.weight.shape[1], self.weight.shape[3])
+        return filled(layer, weight=self.weight[place], bias=self.bias[place])
+
     def extra_repr(self) -> str:
         """Show the sizes where `print(network)` shows the layer."""
         return f"{self.weight.shape[2]}, {self.weight.shape[1]}, kernel_size={self.weight.shape[3]}"
+
+
+class Dropout(nn.Module):
+    """Dropout for `trials` independent networks: each trial's masks come from a stream of its own.
+
+    Zeroes numbers of `[trials, batch, ...]` with probability `p` in training and scales the others, as in
+    torch.nn.Dropout; whatever the stack, a trial sees the same masks.
+    """
+
+    def __init__(self, trials: int, p: float = 0.5) -> None:
+        """Drop each number with probability `p`. Raises ValueError for one outside [0, 1)."""
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {show(p)}; allowed: 0 to less than 1")
+        self.p = p
+        self.streams = [np.random.default_rng(place) for place in range(trials)]
+
+    def listen(self, place: int, rng: np.random.Generator) -> None:
+        """Let the trial at `place` draw its masks from `rng`."""
+        self.streams[place] = rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop in training; in evaluation mode return `x` as it is."""
+        if not self.training or self.p == 0:
+            return x
+        size = tuple(x.shape[1:])  # drawn in numpy, a trial at a time: torch's own generator would mix the trials
+        kept = np.stack([rng.random(size, np.float32) >= self.p for rng in self.streams])
+        return x * torch.from_numpy(kept).to(x.device) / (1 - self.p)
+
+    def plain(self, place: int) -> nn.Module:
+        """Return the ordinary layer, whose masks come from torch's generator."""
+        return nn.Dropout(self.p)
+
+    def extra_repr(self) -> str:
+        """Show the probability where `print(network)` shows the layer."""
+        return f"p={self.p}"
+
+
+class Shell(nn.Module):
+    """Gives an ordinary layer the only trial of a stack of one: `[1, batch, ...]` in and out.
+
+    With an axis of `digits` behind the batch, they pass one after the other.
+    """
+
+    def __init__(self, layer: nn.Module, digits: bool = False) -> None:
+        super().__init__()
+        self.layer, self.digits = layer, digits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        if self.digits:
+            return torch.stack([self.layer(digit) for digit in x[0].unbind(1)], dim=1)[None]
+        only: Tensor = self.layer(x[0])
+        return only[None]
+
+
+def filled(layer: nn.Module, **values: Tensor) -> nn.Module:
+    """Give a layer these weights, as they are."""
+    for name, value in values.items():
+        setattr(layer, name, nn.Parameter(value.detach().clone()))
+    return layer
 
 
 def draw_uniform(parameters: list[Tensor], fan_in: int, place: int, rng: np.random.Generator) -> None:

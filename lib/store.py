@@ -8,14 +8,16 @@ torch.
 import gzip
 import hashlib
 import json
-import math
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from lib import files
+from lib.messages import show
 
 SCHEMA = 2  # of the file; raised when its fields change
 
@@ -44,16 +46,22 @@ class Record(TypedDict):
     last_bits: list[str]  # after the last epoch: right (1) or wrong (0) of each test pair, in hexadecimal digits
     last_table: list[list[list[list[int]]]]  # the same, (correct, total) by first and second digit
     last_named: NotRequired[dict[str, list[str]]]  # by auxiliary head: the class named, a digit per answer (up to ten)
-    measures: NotRequired[dict[str, list[list[float]]]]
     provenance: dict[str, Any]  # where it comes from; decides nothing
 
 
 FIELDS = set(Record.__annotations__)
-OPTIONAL = {"last_named", "measures"}  # files carried over from schema 1 have neither
+OPTIONAL = {"last_named"}  # files carried over from schema 1 have none
 UNTRUSTED = (  # what a damaged or hand-made file can raise
-    *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+    *(ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError),
     *(EOFError, zlib.error, gzip.BadGzipFile),
 )
+CONVERTED = "its line ends were converted, as git does with core.autocrlf: get it again as it was"
+NUMBER, MOST = (int, float), sys.float_info.max  # JSON has larger ones
+PROVENANCE: dict[str, tuple[type, ...]] = {  # what each record says of where it comes from
+    **dict.fromkeys(("commit", "python", "torch", "numpy", "cpu", "device", "dtype", "implementation"), (str,)),
+    **dict.fromkeys(("threads", "stack"), (int, str)),  # several, where trials were joined that were trained apart
+    **{"dirty": (bool,), "started": (str,), "seconds": NUMBER},
+}
 HEAD_LISTS = ("test_correct", "train_loss", "test_loss")
 
 
@@ -91,13 +99,30 @@ class Store:
         return None
 
     def read(self, configuration: Mapping[str, object], trials: range) -> Record | None:
-        """Return the stored record that covers a group of trials, or None. Raises DamagedResultError."""
-        path = self.find(configuration, trials)
-        return None if path is None else read(path)
+        """Return the stored record that covers a group of trials, or None. Raises DamagedResultError.
+
+        Trials that were stored one by one, as those of a plain module are, are put together.
+        """
+        if path := self.find(configuration, trials):
+            return read(path)
+        for root in (*self.also, self.root):
+            if files := pieces(root / folder(configuration), r"trials-(\d+)-(\d+)\.json\.gz", trials):
+                return joined([cut(read(path), part) for path, part in files])
+        return None
 
     def missing(self, configuration: Mapping[str, object], trials: int) -> list[range]:
         """Return the groups of the first trials that are not stored. Raises DamagedResultError."""
         return [group for group in groups(range(trials)) if self.read(configuration, group) is None]
+
+    def gather(self, configuration: Mapping[str, object], trials: range) -> None:
+        """Make one file of a group whose trials were stored one by one; those go when it was written and read again.
+
+        Raises DamagedResultError, and OSError as `write` does.
+        """
+        if self.find(configuration, trials) is None and (record := self.read(configuration, trials)):
+            read(self.write(record))
+            for trial in trials if len(trials) > 1 else ():
+                group_path(self.root, configuration, [trial]).unlink(missing_ok=True)
 
     def write(self, record: Record) -> Path:
         """Store one group and return its file; the file appears whole, or not at all.
@@ -115,6 +140,67 @@ class Store:
         """Yield the files of all stored groups, in order."""
         for root in (*self.also, self.root):
             yield from sorted(root.glob("*/trials-*.json.gz"))
+
+
+def pieces(folder: Path, pattern: str, trials: range) -> list[tuple[Path, range]]:
+    """Return files of a folder that cover some trials together, each with those that it is to give; [] if none do.
+
+    `pattern` matches the names and takes the first and the last trial out of them.
+    """
+    found = [
+        (range(int(match[1]), int(match[2]) + 1), file)
+        for file in folder.glob("*")
+        if (match := re.fullmatch(pattern, file.name))
+    ]
+    chosen, at = [], trials.start
+    while at < trials.stop:
+        held = max(((span.stop, file) for span, file in found if at in span), default=None)
+        if held is None:
+            return []
+        chosen.append((held[1], range(at, min(held[0], trials.stop))))
+        at = held[0]
+    return chosen
+
+
+def cut(record: Record, trials: range) -> Record:
+    """Return the record of some of a record's trials."""
+    part = slice(trials.start - record["trials"][0], trials.stop - record["trials"][0])
+
+    def cut_out(name: str, value: Any) -> Any:
+        if name == "last_named":
+            return {head: named[part] for head, named in value.items()}
+        return value[part] if isinstance(value, list) else value
+
+    return cast(Record, {name: cut_out(name, value) for name, value in record.items()})
+
+
+def joined(records: Sequence[Record]) -> Record:
+    """Return one record of consecutive trials of one experiment."""
+    several = [cast(dict[str, Any], record) for record in records]
+    whole = dict(several[0])
+    for name, value in whole.items():
+        if isinstance(value, list):
+            whole[name] = [row for record in several for row in record[name]]
+    named = [record["last_named"] for record in several if "last_named" in record]
+    whole.pop("last_named", None)
+    if len(named) == len(several):
+        whole["last_named"] = {head: [text for each in named for text in each[head]] for head in named[0]}
+    whole["provenance"] = origin([record["provenance"] for record in several])
+    return cast(Record, whole)
+
+
+def origin(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return where joined trials come from: what all say, else each answer once; the first start, and all seconds."""
+    whole = dict(several[0])
+    for name, value in whole.items():
+        answers: list[Any] = [each.get(name) for each in several]
+        if name == "seconds" and None not in answers:
+            whole[name] = round(sum(answers), 3)
+        elif isinstance(value, bool):
+            whole[name] = any(answers)
+        elif name != "started" and any(answer != value for answer in answers):
+            whole[name] = " and ".join(dict.fromkeys(map(str, answers)))
+    return whole
 
 
 def groups(trials: range) -> list[range]:
@@ -172,13 +258,23 @@ def read(path: Path) -> Record:
     Raises DamagedResultError naming the file, the reason and what to do.
     """
     try:
-        record = cast(Record, parsed(gzip.decompress(Path(path).read_bytes()), SCHEMA))
+        record = cast(Record, parsed(unpacked(Path(path).read_bytes()), SCHEMA))
         check(record, Path(path))
     except UNTRUSTED as error:
         raise DamagedResultError(
             f"{path} cannot be trusted: {error}. Remove it to have these trials trained again, or restore it from git"
         ) from error
     return record
+
+
+def unpacked(content: bytes) -> bytes:
+    """Return what was packed into the bytes of a file. Raises one of UNTRUSTED, and says if lines were converted."""
+    try:
+        return gzip.decompress(content)
+    except UNTRUSTED as error:
+        if content.count(b"\n") == content.count(b"\r\n") > 0:  # by chance one in 256 is so, to the power of the count
+            raise ValueError(f"{error}; {CONVERTED}") from error
+        raise
 
 
 def parsed(text: bytes, schema: int) -> Any:
@@ -189,8 +285,9 @@ def parsed(text: bytes, schema: int) -> Any:
     if record.get("schema") != schema:
         raise ValueError(f"its schema is {record.get('schema')!r}, and this version of the code reads {schema}")
     stored = record.pop("sha256", None)
-    if serialise(record).encode() != text:  # the bytes themselves: a changed blank is damage too
-        raise ValueError(f"its checksum {stored} does not fit its contents")
+    if (whole := serialise(record).encode()) != text:  # the bytes themselves: a changed blank is damage too
+        converted = f"; {CONVERTED}" if whole == text.replace(b"\r\n", b"\n") else ""
+        raise ValueError(f"its checksum {stored} does not fit its contents{converted}")
     return record
 
 
@@ -228,18 +325,23 @@ def check(record: Record, path: Path) -> None:
     expected = group_path(path.parent.parent, configuration, trials)
     if (path.parent.name, path.name) != (expected.parent.name, expected.name):
         raise ValueError(f"it holds what belongs into {expected.parent.name}/{expected.name}")
+    check_provenance(record["provenance"])
     epochs, n = configuration["epochs"], configuration["test_pairs"]
     check_lists({name: lists[name] for name in HEAD_LISTS}, len(trials), epochs, n)
     for head in heads:
         rows = {name: lists[name] for name in (f"{head}_{each}" for each in HEAD_LISTS)}
-        if lists[f"{head}_total"] is not None:
-            check_lists(rows, len(trials), epochs, lists[f"{head}_total"])
+        total = lists[f"{head}_total"]
+        if total is not None:
+            if type(total) is not int or not 0 < total < 2**53:  # a float of it is exact
+                raise ValueError(f"{head}_total is {show(total)}")
+            check_lists(rows, len(trials), epochs, total)
         elif any(values is not None for values in rows.values()):
             raise ValueError(f"{', '.join(rows)} are given for an architecture without this head")
-    check_lists(record.get("measures", {}), len(trials), epochs, math.inf, low=-math.inf)
     for name in ("fingerprints", "last_bits", "last_table"):
         if len(lists[name]) != len(trials):
             raise ValueError(f"{name} is not given for each of the {len(trials)} trials")
+    if not all(isinstance(each, str) for each in record["fingerprints"]):
+        raise ValueError("its fingerprints are no texts")
     for head, named in record.get("last_named", {}).items():
         if [len(text) for text in named] != [lists[f"{head}_total"]] * len(trials) or not "".join(named).isdigit():
             raise ValueError(f"last_named of {head} is not a digit for each of its answers")
@@ -252,15 +354,30 @@ def check(record: Record, path: Path) -> None:
             raise ValueError("its counts of correct answers in the last epoch contradict each other")
 
 
-def check_lists(lists: Mapping[str, Any], trials: int, epochs: int, most: float, low: float = 0) -> None:
+def check_provenance(provenance: Any) -> None:
+    """Check where a record says that it comes from: PROVENANCE, and plain values beside it. Raises ValueError."""
+    if not isinstance(provenance, dict):
+        raise ValueError(f"its provenance is {show(provenance)}; allowed: an object")
+    for name, kinds in {**dict.fromkeys(provenance, (str, bool, *NUMBER)), **PROVENANCE}.items():
+        value: Any = provenance.get(name)
+        right = isinstance(value, kinds) and isinstance(value, bool) <= (bool in kinds)  # a truth value is an int
+        if not right or not (isinstance(value, str) or 0 <= value <= MOST):
+            raise ValueError(f"its provenance says of {show(name)}: {show(value)}")
+    try:
+        datetime.fromisoformat(provenance["started"])
+    except ValueError as error:
+        raise ValueError(f"its provenance says of 'started': {error}") from None
+
+
+def check_lists(lists: Mapping[str, Any], trials: int, epochs: int, most: float) -> None:
     """Check the lists `[trials][epochs]`: counts are whole numbers up to `most`. Raises ValueError."""
     for name, rows in lists.items():
         if len(rows) != trials or any(len(row) != epochs for row in rows):
             raise ValueError(f"{name} is not {trials} trials x {epochs} epochs")
         counts = name.endswith("test_correct")
-        kinds, top = ((int,), most) if counts else ((int, float), math.inf)
-        if not all(type(value) in kinds and low <= value <= top for row in rows for value in row):
-            raise ValueError(f"{name} has values outside {low:g} to {top:g}")
+        kinds, top = ((int,), most) if counts else (NUMBER, MOST)
+        if not all(type(value) in kinds and 0 <= value <= top for row in rows for value in row):
+            raise ValueError(f"{name} has values outside 0 to {top:g}")
 
 
 def hex_of(bits: Sequence[bool]) -> str:

@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lib.architectures import Network, Sizes
+from lib.architectures import Network
 from lib.experiment import OPTIMIZERS
-from lib.pairs import Pairs
+from lib.messages import one_of
+from lib.pairs import Gathered, Pairs
+from lib.plain import Plain
+from lib.state import own_state
 from lib.tasks import Judged, judge, loss_of
 
 TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
@@ -76,27 +79,58 @@ class History:
         return torch.stack(values, dim=1).cpu().numpy() if values else None
 
 
-class Plain(Network):
-    """Lets one plain `torch.nn.Module`, `[batch, 2, 14, 14]` to `[batch, outputs]`, learn as a stack of one trial."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a model is trained; what is not said is the original's.
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__(Sizes())
-        self.module = module
+    `auxiliary_weights` are those of heads that do not have `auxiliary_weight`. `stopped` is a part of the network whose
+    output the answer's gradient does not pass. In the `first_epochs` only the losses of the heads in `first` count
+    (all, where none is named); after them the parts in `frozen` learn nothing more, and their running statistics stay.
+    Without `first_epochs` they are frozen from the start: weights stay as they were drawn, statistics are learned.
+    """
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Take the only trial's images, and give the answer its trial axis back."""
-        return {"answer": self.module(images[0])[None]}
+    epochs: int = 100
+    batch_size: int = 50
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    auxiliary_weight: float = 0.3
+    auxiliary_weights: Mapping[str, float] = field(default_factory=dict)
+    stopped: str = ""
+    first: Sequence[str] = ()
+    first_epochs: int = 0
+    frozen: Sequence[str] = ()
+
+    def weights(self, network: Network, epoch: int) -> dict[str, float]:
+        """Return what each head's loss weighs in an epoch (from 1); the answer's is 1."""
+        weights = {
+            head: 1.0 if head == "answer" else self.auxiliary_weights.get(head, self.auxiliary_weight) * factor
+            for head, factor in ((head, network.factors.get(head, 1.0)) for head in network.heads)
+        }
+        alone = self.first if epoch <= self.first_epochs else ()
+        return {head: weight for head, weight in weights.items() if not alone or head in alone}
 
 
 class Teacher:
-    """Trains and tests models on two sets of pairs, of one trial (`[n, ...]`) or of many (`[trials, n, ...]`)."""
+    """Trains and tests models on two sets of pairs, of one trial (`[n, ...]`) or of many (`[trials, n, ...]`).
 
-    def __init__(self, train: Pairs, test: Pairs, orders: Sequence[np.random.Generator] | None = None) -> None:
+    `final_pairs`, where it has them, are all test digits paired anew, for measures that are taken once at the end.
+    """
+
+    def __init__(
+        self,
+        train: Pairs | Gathered,
+        test: Pairs | Gathered,
+        orders: Sequence[np.random.Generator] | None = None,
+        final_pairs: Gathered | None = None,
+    ) -> None:
         """Hold normalised sets; `orders` shuffles each trial's training pairs (default: seeds 0, 1, ...)."""
-        if train.classes.dim() == 2:  # one trial
+        if isinstance(train, Pairs) and isinstance(test, Pairs) and train.classes.dim() == 2:  # one trial
             train, test = (Pairs(each.images[None], each.classes[None]) for each in (train, test))
-        self.train_pairs, self.test_pairs = train, test
-        self.orders = orders or [np.random.default_rng(trial) for trial in range(len(train.classes))]
+        self.train_pairs, self.test_pairs, self.final_pairs = train, test, final_pairs
+        self.trials, self.n = train.classes.shape[:2]
+        self.orders = orders or [np.random.default_rng(trial) for trial in range(self.trials)]
+        self.last_batch: Pairs | None = None  # of the training
 
     def train(
         self,
@@ -105,7 +139,7 @@ class Teacher:
         on_epoch: Callable[[nn.Module], Mapping[str, Tensor] | None] | None = None,
         **settings: Any,
     ) -> History:
-        """Train `model` in place, testing it after each epoch; settings as of `epochs`.
+        """Train `model` in place, testing it after each epoch; settings as of `Settings`.
 
         `on_epoch` is called with the model after each epoch; what it returns, measures by name, `[trials]` each, joins
         the history. Raises DivergedError as soon as a trial's loss is not finite, ValueError for a measure of another
@@ -120,52 +154,62 @@ class Teacher:
             history.last = epoch.score
         return history
 
-    def epochs(
-        self,
-        model: nn.Module,
-        *,
-        epochs: int = 100,
-        batch_size: int = 50,
-        optimizer: str = "sgd",
-        learning_rate: float = 0.01,
-        momentum: float = 0.0,
-        auxiliary_weight: float = 0.3,
-    ) -> Iterator[Epoch]:
+    def epochs(self, model: nn.Module, **settings: Any) -> Iterator[Epoch]:
         """Train `model` in place and yield each epoch as it ends: to look, to draw, to stop and to go on.
 
-        Raises DivergedError as soon as a trial's loss is not finite.
+        Settings as of `Settings`. Raises DivergedError as soon as a trial's loss is not finite, ValueError for heads
+        and parts that the model has not.
         """
-        network = model if isinstance(model, Network) else Plain(model)
-        stepper = make_optimizer(network, optimizer, learning_rate, momentum)
-        for number in range(1, epochs + 1):
-            network.train()
-            sums: list[list[Tensor]] = []
-            for batch in self.batches(batch_size, like=next(network.parameters())):
-                stepper.zero_grad()
-                outputs = checked_outputs(network, network(batch.images))
-                losses = {head: loss_of(outputs[head], task, batch.classes) for head, task in network.heads.items()}
-                total = weighted(losses, network.factors, auxiliary_weight)  # [trials]: each trial's own mean
-                total.sum().backward()  # a sum: no gradient crosses trials
-                stepper.step()
-                sums.append([loss.detach() * batch.classes.shape[1] for loss in losses.values()])
-            n = self.train_pairs.classes.shape[1]
-            train = {
-                f"{prefix(head)}train_loss": torch.stack(each).sum(0) / n
-                for head, each in zip(network.heads, zip(*sums, strict=True), strict=True)
-            }
-            score = self.test(network)
-            yield Epoch(number, finite({**train, **score.values()}, number), score)
+        chosen, network = Settings(**settings), model if isinstance(model, Network) else Plain(model)
+        for head in chosen.first:
+            one_of("first", head, network.heads)
+        for head in chosen.auxiliary_weights:
+            one_of("auxiliary_weights", head, network.heads.keys() - {"answer"})
+        # The fused optimizers cannot begin with some parameters and take others up later.
+        step = (chosen.optimizer, chosen.learning_rate, chosen.momentum)
+        stepper = make_optimizer(network, *step, fused=chosen.first_epochs == 0)
+        with Gate(network, chosen.stopped) as gate:
+            for number in range(1, chosen.epochs + 1):
+                yield self.epoch(network, number, chosen, stepper, gate)
 
+    @own_state()
+    def epoch(
+        self, network: Network, number: int, settings: Settings, stepper: torch.optim.Optimizer, gate: "Gate"
+    ) -> Epoch:
+        """Train a network for one epoch and test it."""
+        network.train()
+        if number > settings.first_epochs:
+            freeze([network.part(name) for name in settings.frozen], statistics=settings.first_epochs > 0)
+        weights = settings.weights(network, number)
+        sums: list[list[Tensor]] = []
+        for batch in self.batches(settings.batch_size, like=next(network.parameters())):
+            self.last_batch = batch
+            stepper.zero_grad()
+            outputs = checked_outputs(network, network(batch.images))
+            losses = {head: loss_of(outputs[head], task, batch.classes) for head, task in network.heads.items()}
+            gate.backward(losses, weights)
+            stepper.step()
+            sums.append([loss.detach() * batch.classes.shape[1] for loss in losses.values()])
+        train = {
+            f"{prefix(head)}train_loss": torch.stack(each).sum(0) / self.n
+            for head, each in zip(network.heads, zip(*sums, strict=True), strict=True)
+        }
+        score = self.test(network)
+        return Epoch(number, finite({**train, **score.values()}, number), score)
+
+    @own_state()
     @torch.no_grad()
-    def test(self, model: nn.Module) -> Score:
-        """Test `model` in evaluation mode: running statistics, and no auxiliary head in what is correct."""
-        network = model if isinstance(model, Network) else Plain(model)
+    def test(self, model: nn.Module, pairs: Pairs | Gathered | None = None) -> Score:
+        """Test `model` in evaluation mode: running statistics, and no auxiliary head in what is correct.
+
+        On the test set, or on other `pairs` of the same trials.
+        """
+        network, pairs = model if isinstance(model, Network) else Plain(model), pairs or self.test_pairs
         network.eval()
-        like, n = next(network.parameters()), self.test_pairs.classes.shape[1]
+        like, n = next(network.parameters()), pairs.classes.shape[1]
         parts: dict[str, list[Judged]] = {head: [] for head in network.heads}
         for start in range(0, n, TEST_BATCH):
-            rows = slice(start, start + TEST_BATCH)
-            batch = Pairs(to(self.test_pairs.images[:, rows], like), to(self.test_pairs.classes[:, rows], like))
+            batch = to(pairs.part(slice(start, start + TEST_BATCH)), like)
             outputs, share = checked_outputs(network, network(batch.images)), batch.classes.shape[1] / n
             for head, task in network.heads.items():
                 judged = judge(outputs[head], task, batch.classes)
@@ -174,15 +218,13 @@ class Teacher:
 
     def batches(self, batch_size: int, like: Tensor) -> Iterator[Pairs]:
         """Yield an epoch's batches `[trials, batch, ...]`, each trial in its own order; the last may be smaller."""
-        trials, n = self.train_pairs.classes.shape[:2]
-        order = torch.from_numpy(np.stack([rng.permutation(n) for rng in self.orders]))
-        rows = order + n * torch.arange(trials)[:, None]  # of the flattened [trials * n, ...] sets
-        for part in rows.split(batch_size, dim=1):
-            yield Pairs(to(take(self.train_pairs.images, part), like), to(take(self.train_pairs.classes, part), like))
+        order = torch.from_numpy(np.stack([rng.permutation(self.n) for rng in self.orders]))
+        for places in order.split(batch_size, dim=1):
+            yield to(self.train_pairs.take(places), like)
 
     def checked(self, measures: Mapping[str, Tensor], values: Values) -> Values:
         """Return measures as they are now. Raises ValueError for one that is not `[trials]` or has another's name."""
-        trials = len(self.train_pairs.classes)
+        trials = self.trials
         if not isinstance(measures, Mapping):
             raise ValueError(f"on_epoch returned {type(measures).__name__}; allowed: None, or measures by name")
         for name, measure in measures.items():
@@ -194,15 +236,17 @@ class Teacher:
         return {name: measure.detach().clone() for name, measure in measures.items()}  # weights go on changing
 
 
-def make_optimizer(model: nn.Module, name: str, learning_rate: float, momentum: float = 0.0) -> torch.optim.Optimizer:
+def make_optimizer(
+    model: nn.Module, name: str, learning_rate: float, momentum: float = 0.0, fused: bool = True
+) -> torch.optim.Optimizer:
     """Return SGD (`momentum` is its own) or Adam with PyTorch's defaults: each number moves by itself.
 
     So on a stack it is one optimizer per trial. Raises ValueError for another name.
     """
     if name == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum, fused=True)
+        return torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum, fused=fused)
     if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=fused)
     raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(map(repr, OPTIMIZERS))}")
 
 
@@ -211,12 +255,81 @@ def prefix(head: str) -> str:
     return "" if head == "answer" else f"{head}_"
 
 
-def weighted(losses: Mapping[str, Tensor], factors: Mapping[str, float], auxiliary_weight: float) -> Tensor:
-    """Return the loss of each trial, `[trials]`: the answer's, and the auxiliary heads' times their weights."""
-    total = losses["answer"]
-    for head, loss in losses.items():
-        if head != "answer":
-            total = total + auxiliary_weight * factors.get(head, 1.0) * loss
+def freeze(parts: Sequence[nn.Module], statistics: bool) -> None:
+    """Let parts of a network learn nothing more: their weights and, if asked, their running statistics too."""
+    for part in parts:
+        part.requires_grad_(False)
+        for parameter in part.parameters():
+            parameter.grad = None  # which an optimizer leaves as they are, momentum and all
+        if statistics:
+            part.eval()
+
+
+class Gate:
+    """Sends losses back through a network: all at once, or the answer's up to a part whose output it does not pass."""
+
+    def __init__(self, network: Network, stopped: str) -> None:
+        """Watch the part `stopped`, if one is. Raises ValueError where there is none of that name."""
+        self.stopped, self.closed, self.called = stopped, False, False
+        self.learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.hook = network.part(stopped).register_forward_hook(self.watch) if stopped else None
+
+    def __enter__(self) -> "Gate":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the network as it was: what was frozen may learn again."""
+        if self.hook:
+            self.hook.remove()
+        for parameter in self.learning:
+            parameter.requires_grad_(True)
+
+    def watch(self, part: nn.Module, inputs: object, output: object) -> None:
+        """Stand where the part's output goes on. Raises ValueError for an output that is no tensor."""
+        if not isinstance(output, Tensor):
+            found = type(output).__name__
+            raise ValueError(
+                f"stopped is {self.stopped!r}, whose output is {found}; allowed: a part that returns a tensor"
+            )
+        self.called = True
+        if output.requires_grad:
+            output.register_hook(lambda gradient: torch.zeros_like(gradient) if self.closed else None)
+
+    def backward(self, losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
+        """Add up the gradients of the losses `[trials]` that weigh something.
+
+        Raises ValueError for a part that is to stop the answer's and is never called, such as a list of layers.
+        """
+        if self.hook and not self.called:
+            raise ValueError(
+                f"stopped is {self.stopped!r}, which the network never calls; allowed: a part that it calls"
+            )
+        if self.hook and "answer" in weights:
+            rest = {head: weight for head, weight in weights.items() if head != "answer"}
+            self.closed = True
+            send_back(losses["answer"], keep=bool(rest))
+            self.closed = False
+            weights = rest
+        if weights:
+            send_back(weighted(losses, weights))
+
+
+def send_back(loss: Tensor, keep: bool = False) -> None:
+    """Add up the gradient of a loss `[trials]`: of its sum, so that none crosses trials; `keep` the graph for another.
+
+    There is none where all that leads to the loss is frozen.
+    """
+    if loss.requires_grad:
+        loss.sum().backward(retain_graph=keep)
+
+
+def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the loss of each trial, `[trials]`: each trial's own mean, the heads' times their weights."""
+    total: Tensor | None = None
+    for head in sorted(weights, key=lambda head: head != "answer"):  # the answer's first
+        part = losses[head] if head == "answer" else weights[head] * losses[head]
+        total = part if total is None else total + part
+    assert total is not None
     return total
 
 
@@ -224,7 +337,7 @@ def checked_outputs(network: Network, outputs: dict[str, Tensor]) -> dict[str, T
     """Return a network's outputs. Raises ValueError unless they are those of its heads."""
     if not isinstance(outputs, dict) or outputs.keys() != network.heads.keys():
         found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-        name = type(network).__name__
+        name = type(network.module if isinstance(network, Plain) else network).__name__
         raise ValueError(f"{name}'s forward returns {found}; allowed: a dict of its heads, {', '.join(network.heads)}")
     return outputs
 
@@ -250,12 +363,6 @@ def finite(values: Values, epoch: int) -> Values:
     return values
 
 
-def take(values: Tensor, rows: Tensor) -> Tensor:
-    """Return the given rows `[trials, batch]` of `values` `[trials, n, ...]`, flattened over its first two axes."""
-    taken: Tensor = values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
-    return taken
-
-
-def to(values: Tensor, like: Tensor) -> Tensor:
-    """Bring values to the device of `like`, and images to its dtype (classes stay integers)."""
-    return values.to(like.device, like.dtype if values.is_floating_point() else values.dtype)
+def to(pairs: Pairs, like: Tensor) -> Pairs:
+    """Bring pairs to the device of `like`, and images to its dtype (classes stay integers)."""
+    return Pairs(pairs.images.to(like.device, like.dtype), pairs.classes.to(like.device))

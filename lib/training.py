@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -10,17 +10,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import seeds, store
+from lib import datasets, seeds, store
 from lib.architectures import Network, build
+from lib.choices import by_head
 from lib.datasets import CLASSES
 from lib.experiment import Experiment
-from lib.foreign import find
+from lib.foreign import find, is_plain
 from lib.fused.choice import Choice, choose_implementation
 from lib.layers import ConvBlock
 from lib.machine import code_version, processor
-from lib.pairs import draw_trial, empty_stack, fingerprint, normalise, put
+from lib.measures import Measure, Taken, Values
+from lib.measures import find as find_measure
+from lib.pairs import (
+    Gathered,
+    Pairs,
+    draw_trial_rows,
+    empty_stack,
+    fingerprint,
+    gathered,
+    pairs_of,
+    put,
+    scale_of,
+    standardised,
+)
+from lib.plain import build_plain
+from lib.state import own_state
 from lib.store import Record, groups
 from lib.teacher import History, Teacher, prefix
+
+JOINED = ("first", "frozen")  # settings that name several things
+GATHERED = 4_000  # training pairs of each trial from which on batches are gathered from the digits: less memory
 
 
 class Prepared(NamedTuple):
@@ -30,20 +49,40 @@ class Prepared(NamedTuple):
     teacher: Teacher
     fingerprints: list[str]  # of each trial's pairs
     choice: Choice  # of the implementation
+    scale: Tensor  # mean and SD of each trial's training images, `[2, trials]`, by which its images are normalised
 
 
+class Trained(NamedTuple):
+    """What a training leaves: the stack, a record for the store per group of 25, and of each measure its values."""
+
+    prepared: Prepared
+    records: list[Record]
+    measures: dict[Measure, Values]
+
+    def part(self, record: Record) -> slice:
+        """Return where the trials of one of the records are in the stack."""
+        first, trials = self.records[0]["trials"][0], record["trials"]
+        return slice(trials[0] - first, trials[-1] + 1 - first)
+
+
+@own_state()
 def make_network(experiment: Experiment, trials: range, dtype: torch.dtype = torch.float32) -> Network:
     """Return the untrained stack of the given trials of an experiment, with their initial weights.
 
-    Raises ValueError when the source of its architecture is no longer the one that the experiment was made with.
+    Raises ValueError when the source of its architecture is no longer the one that the experiment was made with, and
+    for more than one trial of a plain module.
     """
     architecture = find(experiment.architecture)
     if experiment.source() != {k: v for k, v in experiment.configuration.items() if k == "source"}:
         raise ValueError(
             f"the file of {experiment.architecture} is not the one that this experiment was made with: make it again"
         )
+    if is_plain(architecture):
+        if len(trials) != 1:
+            raise ValueError(f"trials is {trials}; allowed: one at a time of {experiment.architecture}, a plain module")
+        return build_plain(architecture, seed=experiment.seed, trial=trials[0], dtype=dtype)
     return build(
-        architecture,
+        cast(type[Network], architecture),
         experiment.sizes(len(trials)),
         fully_convolutional=experiment.fully_convolutional,
         seed=experiment.seed,
@@ -52,6 +91,7 @@ def make_network(experiment: Experiment, trials: range, dtype: torch.dtype = tor
     )
 
 
+@own_state()
 def prepare(
     experiment: Experiment,
     trials: range,
@@ -65,52 +105,107 @@ def prepare(
     Raises ValueError for an implementation that cannot run, DataError when the digits cannot be had.
     """
     e = experiment
-    train_set, test_set = (empty_stack(len(trials), n) for n in (e.train_pairs, e.test_pairs))
-    fingerprints = []
-    for place, trial in enumerate(trials):
-        drawn = draw_trial(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial)
-        fingerprints.append(fingerprint(*drawn))
-        for whole, pairs in zip((train_set, test_set), normalise(*drawn), strict=True):
-            put(whole, place, pairs)
     network = make_network(e, trials, dtype).to(device)
+    choice = implement(network, dtype, device, implementation)
+    train_set, test_set, final_set, fingerprints, scale = draw_sets(e, trials)
+    orders = [seeds.generator(e.seed, trial, "order") for trial in trials]
+    return Prepared(network, Teacher(train_set, test_set, orders, final_set), fingerprints, choice, scale)
+
+
+def implement(network: Network, dtype: torch.dtype, device: str = "cpu", wish: str = "") -> Choice:
+    """Choose how the convolution blocks of a network are computed, and let them be."""
     blocks = [module for module in network.modules() if isinstance(module, ConvBlock)]
-    choice = choose_implementation([block.sizes for block in blocks], dtype, device, implementation)
+    choice = choose_implementation([block.sizes for block in blocks], dtype, device, wish)
     for block in blocks:
         block.implementation = choice.implementation
-    teacher = Teacher(train_set, test_set, [seeds.generator(e.seed, trial, "order") for trial in trials])
-    return Prepared(network, teacher, fingerprints, choice)
+    return choice
 
 
-def train(
+def chosen(experiment: Experiment, implementation: str = "", device: str = "cpu") -> Choice:
+    """Return by which implementation an experiment would be computed here, and why."""
+    return implement(make_network(experiment, range(1)), torch.float32, device, implementation)
+
+
+def draw_sets(e: Experiment, trials: range) -> tuple[Pairs | Gathered, Pairs, Gathered, list[str], Tensor]:
+    """Draw every trial's pairs, to train and to test, and all test digits paired anew; their fingerprints and scale."""
+    train_digits, test_digits = datasets.load(e.dataset)
+    many = e.train_pairs > GATHERED
+    train_set, test_set = (empty_stack(len(trials), n) for n in (0 if many else e.train_pairs, e.test_pairs))
+    fingerprints, scales, rows, final_rows = [], [], [], []
+    for place, trial in enumerate(trials):
+        drawn = draw_trial_rows(e.dataset, e.train_pairs, e.test_pairs, e.seed, trial, e.train_digits)
+        train, test = pairs_of(train_digits, drawn.train), pairs_of(test_digits, drawn.test)
+        fingerprints.append(fingerprint(train, test))
+        mean, sd = scale_of(train)
+        for whole, pairs in ((test_set, test),) if many else ((train_set, train), (test_set, test)):
+            put(whole, place, Pairs(standardised(pairs.images, mean, sd), pairs.classes))
+        scales.append(torch.stack([mean, sd]))
+        count = len(test_digits.classes)
+        again = seeds.generator(e.seed, trial, "final").permutation(count)
+        rows.append(drawn.train)
+        final_rows.append(again[: count // 2 * 2].reshape(-1, 2))
+    scale = torch.stack(scales, dim=1)  # [2, trials]
+    final = gathered(test_digits, final_rows, scale)
+    return gathered(train_digits, rows, scale) if many else train_set, test_set, final, fingerprints, scale
+
+
+def train(experiment: Experiment, trials: range, **options: Any) -> list[Record]:
+    """Train trials and return a record for the store per group of 25; options as in `train_fully`.
+
+    They train as one stack, those of a plain module one by one.
+    """
+    alone = is_plain(find(experiment.architecture))
+    stacks = [range(trial, trial + 1) for trial in trials] if alone else [trials]
+    records = [record for stack in stacks for record in train_fully(experiment, stack, **options).records]
+    return [store.joined([each for each in records if each["trials"][0] in group]) for group in groups(trials)]
+
+
+@own_state()
+def train_fully(
     experiment: Experiment,
     trials: range,
     *,
     implementation: str = "",
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-    on_epoch: Callable[[nn.Module], Mapping[str, Tensor] | None] | None = None,
-) -> list[Record]:
-    """Train a stack of trials and return a record for the store per group of 25.
+    measures: Sequence[str] = (),
+    on_epoch: Callable[[nn.Module], object] | None = None,
+) -> Trained:
+    """Train a stack of trials, taking `measures` (`lib.measures`) of it, and return all that this leaves.
 
-    What `on_epoch` returns, named measures `[trials]`, is kept with them. Raises lib.teacher.DivergedError.
+    Raises lib.teacher.DivergedError, ValueError for a measure of a wrong shape.
     """
     start, utc = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     prepared = prepare(experiment, trials, implementation=implementation, device=device, dtype=dtype)
-    history = prepared.teacher.train(prepared.network, on_epoch=on_epoch, **hyperparameters(experiment))
+    teacher, taken = prepared.teacher, Taken(list(dict.fromkeys(map(find_measure, measures))))
+
+    def after_epoch(network: nn.Module) -> None:
+        if on_epoch:
+            on_epoch(network)
+        taken.after_epoch(prepared.network, teacher)
+
+    history = teacher.train(prepared.network, on_epoch=after_epoch, **hyperparameters(experiment))
+    taken.at_end(prepared.network, teacher)
     seconds = (time.perf_counter() - start) / len(trials)
     origin = {**provenance(prepared.choice, device, dtype, len(trials)), "started": utc}
-    return [
+    records = [
         record(
             experiment, group, prepared, history, trials.start, {**origin, "seconds": round(seconds * len(group), 3)}
         )
         for group in groups(trials)
     ]
+    return Trained(prepared, records, taken.values)
 
 
 def hyperparameters(experiment: Experiment) -> dict[str, Any]:
     """Return the settings of an experiment that the Teacher takes."""
     names = ("epochs", "batch_size", "optimizer", "learning_rate", "momentum", "auxiliary_weight")
-    return {name: getattr(experiment, name) for name in names}
+    joined = {name: getattr(experiment, name).split("+") if getattr(experiment, name) else [] for name in JOINED}
+    return {
+        **{name: getattr(experiment, name) for name in (*names, "stopped", "first_epochs")},
+        **joined,
+        "auxiliary_weights": by_head(experiment.auxiliary_weights) if experiment.auxiliary_weights else {},
+    }
 
 
 def record(
@@ -143,10 +238,6 @@ def record(
         for head, judged in history.last.heads.items()
         if head != "answer" and prepared.network.heads[head].classes <= 10  # a digit says the class
     }
-    known = {prefix(head) + name for head in history.last.heads for name in store.HEAD_LISTS}
-    measures = [name for name in history.epochs[0] if name not in known]
-    if measures:
-        kept["measures"] = {name: listed(cast(Any, history.array(name))[part]) for name in measures}
     return cast(Record, kept)
 
 

@@ -1,29 +1,34 @@
 """Many groups at once: spawned one-thread processes (or any Executor), progress, and what happens when one dies."""
 
 import ctypes
+import errno
 import functools
 import os
 import queue
-import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import current_process, get_context, parent_process
-from multiprocessing.process import BaseProcess
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from multiprocessing import current_process, get_context
 from typing import Any, cast
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from lib import datasets, registry
+from lib import datasets, kept, registry
 from lib.experiment import Experiment
+from lib.foreign import find as find_architecture
+from lib.foreign import is_plain
 from lib.machine import cores
-from lib.store import Store
-from lib.training import train
+from lib.measures import Measure, Values
+from lib.processes import Pool
+from lib.store import Record, Store
+from lib.trained import keep
+from lib.training import chosen, train_fully
 
 Task = tuple[Experiment, range]
+NAMED = 3  # groups that a message names
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a full or read-only disk
 GIVE_UP = 3  # rounds in which processes died and no group was finished
 UNGUARDED = 97  # exit code of a worker that is a script which trains as soon as it is imported
 
@@ -58,19 +63,32 @@ def train_all(
     workers = min(workers or cores(), len(tasks))
     threads = torch.get_num_threads()
     try:
-        with progress_bar(tasks, workers, progress) as bar:
+        if progress:
+            announce(tasks, workers, None if executor else options.get("implementation", ""), options["device"])
+        with progress_bar(tasks, progress) as bar:
             if executor is not None:
                 failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
             elif len(tasks) == 1:
                 failed = train_here(job, tasks[0], bar)
             else:
                 failed = train_in_processes(job, tasks, workers, bar)
+    except KeyboardInterrupt:
+        done = sum(store.find(experiment.configuration, trials) is not None for experiment, trials in tasks)
+        raise KeyboardInterrupt(
+            f"stopped: {done} of {len(tasks)} groups are finished and kept; run again, it goes on from there"
+        ) from None
     finally:
         torch.set_num_threads(threads)
     if failed:
-        names = ", ".join(f"{e.name} trials {t[0]} to {t[-1]}" for e, t in tasks if (e, t) in failed)
+        several = [f"{e.name} trials {t[0]} to {t[-1]}" for e, t in tasks if (e, t) in failed]
+        names = ", ".join(several[:NAMED]) + (f" and {len(several) - NAMED} more" if len(several) > NAMED else "")
         first = next(failed[task] for task in tasks if task in failed)
-        raise StudyError(f"{len(failed)} of {len(tasks)} groups failed ({names}): {first}") from first
+        raise StudyError(f"{len(failed)} of {len(tasks)} groups failed ({names}): {worded(first)}") from first
+
+
+def worded(error: BaseException) -> str:
+    """Return an error's words; of one without any its type, which a MemoryError often is."""
+    return str(error) or type(error).__name__
 
 
 def train_here(job: Job, task: Task, bar: Bar) -> Failed:
@@ -90,22 +108,13 @@ def train_in_processes(job: Job, tasks: list[Task], workers: int, bar: Bar) -> F
 
     Raises StudyError when the workers import a script that has no guard.
     """
-    context, idle_rounds = get_context("spawn"), 0
-    failed: Failed = {}
+    failed, idle_rounds = cast(Failed, {}), 0
     while tasks:
-        ticks = context.Queue()
-        pool = ProcessPoolExecutor(workers, context, initializer=start_worker, initargs=(ticks,))
-        processes: list[BaseProcess] = []
-        try:
+        ticks = get_context("spawn").Queue()
+        with Pool(workers, report_to, ticks) as pool:  # left by Ctrl-C, nothing goes on in the background
             futures = {pool.submit(job, *task): task for task in tasks}
-            processes = list((pool._processes or {}).values())
+            processes = pool.processes()
             errors = collect(futures, bar, ticks)
-        except BaseException:  # Ctrl-C, or an error of ours: nothing goes on in the background
-            for process in processes:
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
         if any(process.exitcode == UNGUARDED for process in processes):
             raise StudyError(
                 "a worker process imports this script again and must not train there: put what trains below the line "
@@ -121,29 +130,47 @@ def train_in_processes(job: Job, tasks: list[Task], workers: int, bar: Bar) -> F
 
 
 def collect(futures: dict[Future[None], Task], bar: Bar, ticks: Any = None) -> Failed:
-    """Wait for all futures, moving the bar by what workers tick (else by finished tasks); return the errors."""
+    """Wait for all futures, moving the bar by what workers tick (else by finished tasks); return the errors.
+
+    Raises StudyError where there is no room for more results. Then, and after Ctrl-C, what has not begun never does.
+    """
     pending, errors = set(futures), cast(Failed, {})
-    while pending:
-        done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-        for future in done:
-            if error := future.exception():
-                errors[futures[future]] = error
-            elif ticks is None:
-                bar.update(size(futures[future]))
-        while ticks is not None:
-            try:
-                bar.update(ticks.get_nowait())
-            except queue.Empty:
-                break
+    try:
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                if error := future.exception():
+                    errors[futures[future]] = error
+                    if isinstance(error, OSError) and error.errno in NO_ROOM:  # no other group could be stored either
+                        why = f"{worded(error)}; what is finished is kept, and run again, it goes on from there"
+                        raise StudyError(f"results cannot be stored any more: {why}") from error
+                elif ticks is None:
+                    bar.update(size(futures[future]))
+            while ticks is not None:
+                try:
+                    bar.update(ticks.get_nowait())
+                except queue.Empty:
+                    break
+    except BaseException:
+        for future in pending:
+            future.cancel()
+        raise
     return errors
 
 
 def train_group(
-    experiment: Experiment, trials: range, store: Store, registered: Mapping[str, str] | None = None, **options: Any
+    experiment: Experiment,
+    trials: range,
+    store: Store,
+    registered: Mapping[str, str] | None = None,
+    weights: bool = False,
+    **options: Any,
 ) -> None:
     """Train one stack of trials and store it, group by group: the unit of work of any executor.
 
-    `registered` are the names of architectures, which a process of its own need not know.
+    `registered` are the names of architectures, which a process of its own need not know; `weights` keeps the trained
+    networks, too. Of a group that is stored already only these and the measures are written, with the trials whose
+    counts came out otherwise this time.
     """
     registry.ARCHITECTURES.update(registered or {})
     datasets.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
@@ -153,22 +180,35 @@ def train_group(
         if tick:
             tick(len(trials))
 
-    for record in train(experiment, trials, on_epoch=on_epoch, **options):
-        store.write(record)
+    trained = train_fully(experiment, trials, on_epoch=on_epoch, **options)
+    for record in trained.records:
+        held = store.read(experiment.configuration, range(record["trials"][0], record["trials"][-1] + 1))
+        if held is None or not (trained.measures or weights):
+            store.write(record)
+        differing = kept.differing(held, record) if held else []
+        for measure, values in trained.measures.items():
+            kept.write_measure(store.root, measured(measure, values, trained.part(record), record, differing))
+        if weights:
+            keep(store, experiment, trained, record, differing)
 
 
-def start_worker(ticks: Any) -> None:
-    """Begin a process of our own pool: it reports to `ticks`, leaves Ctrl-C to its parent, and ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def measured(measure: Measure, values: Values, part: slice, record: Record, differing: list[int]) -> kept.Measured:
+    """Return what is kept of a measure of the trials of a record."""
+    return {
+        "schema": kept.SCHEMA,
+        "measure": measure.name,
+        "source": measure.source,
+        "configuration": record["configuration"],
+        "trials": record["trials"],
+        "values": {each: kept.encoded(value[part].numpy()) for each, value in values.items()},
+        "differing": differing,
+        "provenance": record["provenance"],
+    }
+
+
+def report_to(ticks: Any) -> None:
+    """Have this process, one of a pool's, report to a queue how much it has trained."""
     globals()["tick"] = ticks.put
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Wait for the parent's end, then end: of a pool whose parent is killed, the workers would wait for ever."""
-    if parent := parent_process():
-        parent.join()
-    os._exit(1)
 
 
 def set_up_process() -> None:
@@ -188,13 +228,32 @@ def set_up_process() -> None:
         libc.malloc_trim(0)  # but what the group before has left in pieces goes back
 
 
-def progress_bar(tasks: list[Task], workers: int, show: bool) -> Bar:
-    """Say what is to be trained, and return a bar over trial-epochs, which knows the time left after an epoch."""
+def announce(tasks: list[Task], workers: int, implementation: str | None, device: str) -> None:
+    """Say what is to be trained, and by which implementation and why; None leaves that to other machines."""
+    experiments = list(dict.fromkeys(experiment for experiment, _ in tasks))
+    trials = sum(len(trials) for _, trials in tasks)
+    names = ", ".join(dict.fromkeys(experiment.name for experiment in experiments))
+    print(f"training {trials} trials ({names}), {workers} at a time", file=sys.stderr)
+    ways: dict[str, list[str]] = {}
+    for experiment in experiments:
+        if is_plain(find_architecture(experiment.architecture)):
+            way = "a plain module, whose trials train one by one: slower than a stack of trials"
+        elif implementation is None:
+            continue
+        else:
+            choice = chosen(experiment, implementation, device)
+            way = {
+                "fused": f"computed by the compiled block ({choice.why})",
+                "torch": f"computed by PyTorch's operations, which takes several times as long ({choice.why})",
+            }[choice.implementation]
+        ways.setdefault(way, []).append(experiment.name)
+    for way, several in ways.items():
+        print(f"{', '.join(dict.fromkeys(several))}: {way}", file=sys.stderr)
+
+
+def progress_bar(tasks: list[Task], show: bool) -> Bar:
+    """Return a bar over trial-epochs, which knows the time left after an epoch."""
     total = sum(map(size, tasks))
-    if show:
-        names = ", ".join(dict.fromkeys(e.name for e, _ in tasks))
-        trials = sum(len(trials) for _, trials in tasks)
-        print(f"training {trials} trials ({names}), {workers} at a time", file=sys.stderr)
     return tqdm(total=total, unit="trial-epoch", smoothing=0.05, mininterval=1, disable=not show, file=sys.stderr)
 
 

@@ -6,12 +6,20 @@ this file again, next to nothing.
 
 import argparse
 import secrets
+import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lib import processes
 from lib.machine import ROOT, cores
+
+if TYPE_CHECKING:
+    from report.inventory import Stored
 
 Options = argparse.Namespace
 
@@ -31,9 +39,12 @@ def quick(options: Options) -> int:
 
 
 def rendered(render: Callable[[Path], None], output: Path) -> int:
-    """Render into a folder, and say where and how long it took."""
+    """Render into a folder, and say where and how long it took; or, after Ctrl-C, that nothing changed there."""
     start = time.perf_counter()
-    render(output)
+    try:
+        render(output)
+    except KeyboardInterrupt as told:
+        raise KeyboardInterrupt(str(told) or f"stopped: {output} is as it was") from None
     print(f"{output / 'report.html'} and report.pdf, in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     return 0
 
@@ -88,29 +99,109 @@ def publish(options: Options) -> int:
             print(f"not as the stored results have it: {', '.join(names)}; `make publish` writes them", file=sys.stderr)
         return 1 if names else 0
     datasets.load("mnist")  # figure 1 must show what the results are about
-    publish.write_shown(results)
+    publish.products(results, publish.readme())  # what is wrong with it is said before the minutes of rendering
+    sources = build.sources()
     rendered(build.build_stored, options.output)
-    publish.copy_report(options.output)
+    publish.write_shown(results, options.output, sources=sources)
     return 0
 
 
 def stored(options: Options) -> int:
-    """List the stored experiments as they are said, with their number of trials and their key."""
+    """List what is stored (trials, accuracy, size, age, key), remove an experiment, or add another store."""
+    from report import inventory
+
+    try:
+        if options.carry_over is not None:
+            return carry_over(options.carry_over)
+        if options.remove is not None:
+            return remove(" ".join(options.remove), options.yes)
+        if options.add is not None:
+            return add(options.add)
+        return list_stored(options.results)
+    except inventory.Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def list_stored(folder: Path | None) -> int:
+    """List the project's store, or another one; exit with 1 where a file is damaged."""
+    from lib import Store
+    from lib.analysis import default_store
+    from report import inventory
+
+    if folder is not None and not folder.is_dir():
+        raise inventory.Refused(f"there is no folder {folder}")
+    store = default_store() if folder is None else Store(folder)
+    listed, damaged = inventory.inventory(store)
+    show(listed)
+    for sentence in damaged:
+        print(sentence, file=sys.stderr)
+    if older := [file for root in (*store.also, store.root) for file in root.glob("*/trials-*.json")]:
+        over = "--carry-over" if folder is None else f"--carry-over {folder}"
+        advice = f"`python -m report stored {over}` brings them to the present one"
+        print(f"not listed: {len(older)} files of an older schema; {advice}", file=sys.stderr)
+    return 1 if damaged else 0
+
+
+def show(listed: "Sequence[Stored]") -> None:
+    """Print what is stored as a table, as wide as the terminal; 120 letters where there is none."""
+    from report import inventory
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    print("\n".join(inventory.lines(listed, datetime.now(UTC), width)))
+
+
+def remove(text: str, yes: bool) -> int:
+    """Show an experiment of the user's own store, ask, and remove it."""
+    from lib.analysis import default_store
+    from report import inventory
+
+    folder, files = inventory.to_remove(text, default_store())
+    stored, damaged = inventory.look_into(folder)
+    if stored:
+        show([stored])
+    print("\n".join([*damaged, f"files in {folder}: {len(files)}"]))
+    if not yes and not sys.stdin.isatty():
+        raise inventory.Refused("nothing is removed: there is no terminal to ask at; with --yes it is not asked")
+    if not yes and not agreed(f"remove {stored.words if stored else folder.name}? [y/N] "):
+        raise inventory.Refused("nothing is removed")
+    inventory.remove(folder, files)
+    print(f"removed {folder}")
+    return 0
+
+
+def agreed(question: str) -> bool:
+    """Ask at the terminal; whatever is not a yes, the end of the input too, is a no."""
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def add(folder: Path) -> int:
+    """Bring another store into the user's own one; exit with 1 where a file is in conflict or damaged."""
+    from lib.analysis import default_store
+    from report import inventory
+
+    store, became = default_store(), Counter[str]()
+    for what, sentence in inventory.add(folder, store):
+        became[what] += 1
+        if sentence:
+            print(f"{what}: {sentence}", file=sys.stderr)
+    print(
+        f"groups added to {store.root}: {became['added']}, there already: {became['there']}, "
+        f"in conflict: {became['conflict']}, damaged: {became['damaged']}"
+    )
+    return 1 if became["conflict"] or became["damaged"] else 0
+
+
+def carry_over(folders: Sequence[Path]) -> int:
+    """Bring files of an older schema to the present one, in these folders or in both of the project."""
     from lib.analysis import PUBLISHED, default_store
     from lib.store import carry_over
-    from report.inventory import inventory
 
-    store = default_store()
-    folders = options.carry_over or (PUBLISHED, store.root)
-    if options.carry_over is not None:
-        for folder in folders:
-            print(f"{folder}: {carry_over(folder)} files carried over")
-        return 0
-    for each in inventory(store):
-        print(f"{each.words:60} {each.trials:6} trials  {each.key}")
-    if older := [file for folder in folders for file in folder.glob("*/trials-*.json")]:
-        advice = "`python -m report stored --carry-over` brings them to the present one"
-        print(f"not listed: {len(older)} files of an older schema; {advice}", file=sys.stderr)
+    for folder in folders or (PUBLISHED, default_store().root):
+        print(f"{folder}: {carry_over(folder)} files carried over")
     return 0
 
 
@@ -119,9 +210,9 @@ def expected() -> tuple[type[Exception], ...]:
     from lib.datasets import DataError
     from lib.store import ConflictError, DamagedResultError
     from lib.workers import StudyError
-    from report.publish import ReadmeError
+    from report.publish import ReadmeError, UnfinishedError
 
-    return OSError, DataError, ConflictError, DamagedResultError, StudyError, ReadmeError
+    return OSError, DataError, ConflictError, DamagedResultError, StudyError, ReadmeError, UnfinishedError
 
 
 def positive(text: str) -> int:
@@ -163,21 +254,39 @@ def door() -> argparse.ArgumentParser:
     output(added, "build")
     added.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
     added = command(stored)
+    added.add_argument("--yes", action="store_true", help="remove without asking")
+    instead = added.add_mutually_exclusive_group()
+    instead.add_argument("--results", type=Path, metavar="FOLDER", help="the store to list (both of the project)")
+    out = "remove an experiment from your own results: said in words, such as 'CAUX momentum=0.9', or by its key"
+    instead.add_argument("--remove", nargs="+", metavar="WORD", help=out)
+    into = "bring the groups of another store into your own results, each of them checked"
+    instead.add_argument("--add", type=Path, metavar="FOLDER", help=into)
     over = "bring files of an older schema in these folders to the present one (report/results and your own results)"
-    added.add_argument("--carry-over", type=Path, nargs="*", metavar="FOLDER", help=over)
+    instead.add_argument("--carry-over", type=Path, nargs="*", metavar="FOLDER", help=over)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; an expected error is one sentence on stderr."""
+    """Run a command and return its exit code; an expected error, and Ctrl-C, is one sentence on stderr."""
     options = door().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except expected() as error:
+    except BaseException as error:
+        if (
+            isinstance(error, KeyboardInterrupt) or processes.told.is_set()
+        ):  # a library may have made another error of it
+            processes.say_stopped(str(error) if isinstance(error, KeyboardInterrupt) else "")
+            return processes.STOPPED
+        if not isinstance(error, expected()):
+            raise
         print(error, file=sys.stderr)
         return 1
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.stop_when_told()
+    code = main()
+    if code == processes.STOPPED:
+        processes.leave()
+    sys.exit(code)

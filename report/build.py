@@ -1,8 +1,11 @@
 """Build the report: run the notebooks, merge them into chapters, and render HTML, PDF and the figures."""
 
 import hashlib
+import re
+import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +14,12 @@ from nbformat import NotebookNode
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
+from lib.processes import undisturbed
 from report import study
 from report.inventory import stored_results
 from report.press.export import merge, write_html, write_pdf
 from report.press.run import run_all
+from report.swap import locked, prepared, swap
 
 NOTEBOOKS = ROOT / "notebooks"
 BIBLIOGRAPHY = ROOT / "report" / "references.bib"
@@ -22,6 +27,9 @@ TITLE = "Four small networks on pairs of digits"
 SUBTITLE = "A replication of a student report of 2022"
 QUICK = "dataset=digits epochs=20"  # laid over the study's experiments by the quick run
 QUICK_TRIALS = 6
+PARTS = ("report.html", "report.pdf", "figures", "notebooks")  # of a report, as it lies in a folder
+FAILED = "notebooks-failed"
+NOTEBOOK, FIGURE = r"\d\d-.+\.ipynb|\.ipynb_checkpoints", r".+\.svg|README\.md"  # names of files in its folders
 SOURCES = (
     "notebooks/*.ipynb",
     "lib/**/*.py",
@@ -84,12 +92,41 @@ def build_small(output: Path, settings: str = QUICK, trials: int = QUICK_TRIALS)
 def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subtitle: str = SUBTITLE) -> None:
     """Run the notebooks and write `report.html`, `report.pdf`, `figures/`, and the notebooks as they ran, to `output`.
 
-    The report bears the date of the newest of `results`, for then every build on the same results is the same.
+    All of them are made in a folder of this build's own and put into their places at the end: a build that fails or is
+    stopped leaves an earlier report as it was, and two at once do not mix. Notebooks of one that failed are in
+    `notebooks-failed/`.
+
+    The report bears the date of the newest of `results`, for then every build on the same results is the same. Raises
+    FileExistsError where `output` holds something else under one of these names.
     """
+    check_output(output)
+    with prepared(output, "report") as fresh:
+        try:
+            write(steps, results, fresh, subtitle)
+        except Exception:
+            with suppress(OSError):  # there may be none
+                swap(fresh / "notebooks", output / FAILED)
+            raise
+        with locked(output), undisturbed():
+            for name in PARTS:
+                swap(fresh / name, output / name)
+            shutil.rmtree(output / FAILED, ignore_errors=True)
+
+
+def check_output(output: Path) -> None:
+    """Raise FileExistsError where a folder holds what is no report's, but would go when one is put there."""
+    for folder, ours in (("notebooks", NOTEBOOK), (FAILED, NOTEBOOK), ("figures", FIGURE)):
+        for file in sorted((output / folder).glob("*")):
+            if not re.fullmatch(ours, file.name):
+                raise FileExistsError(f"{file} is no part of a report, and would be lost: choose another folder")
+
+
+def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtitle: str) -> None:
+    """Run the notebooks and write the whole report to an empty folder."""
     to_run = [(NOTEBOOKS / f"{step.name}.ipynb", step.parameters) for step in steps]
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
     nb = merge(
-        run_all(to_run, output / "notebooks", ROOT, at_a_time=cores()),
+        run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores()),
         headings=[step.heading for step in steps],
         title=TITLE,
         subtitle=subtitle,
@@ -98,9 +135,9 @@ def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subti
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
         sources=sources(),
     )
-    write_html(nb, output / "report.html", bibliography=BIBLIOGRAPHY)
-    write_pdf(nb, output / "report.pdf", bibliography=BIBLIOGRAPHY)
-    write_figures(nb, output / "figures")
+    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
+    write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
+    write_figures(nb, folder / "figures")
 
 
 def sources() -> str:

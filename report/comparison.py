@@ -11,18 +11,21 @@ from lib.experiment import describe, differences
 from lib.messages import show
 from report import statistics
 from report.pictures import curves
+from report.press.parameters import option, text
 from report.statistics import Array, PairedDifference
 
 NOTEBOOK = "notebooks/3-comparison.ipynb"
-PAIRS = ("dataset", "train_pairs", "test_pairs", "seed")  # what decides which pairs a trial sees
+PAIRS = ("dataset", "train_pairs", "test_pairs", "train_digits", "seed")  # what decides which pairs a trial sees
 IN_NAMES = ("architecture", "fully_convolutional", "one_hot_encoding")  # what `Experiment.name` says
+CONVOLUTIONAL = "fully convolutional "  # how it begins
+NUMBER = re.compile(r"[A-Za-z0-9 ,.()-]{1,40}")  # it becomes a label, and a file's name
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Experiment `b` against experiment `a`, the figure `number` of the report; any setting may differ.
 
-    Raises ValueError for a number without a letter or digit, and where nothing differs.
+    Raises ValueError for a number that makes no label, and where nothing differs.
     """
 
     number: str
@@ -31,20 +34,21 @@ class Comparison:
 
     def __post_init__(self) -> None:
         """Check both, before anything is trained."""
-        if not self.label:
-            allowed = "what a figure can be called, such as '6a, momentum'"
+        text()("number", self.number)
+        if not (NUMBER.fullmatch(self.number) and self.label):
+            allowed = "what a figure can be called, in up to 40 letters and digits, such as '6a, momentum'"
             raise ValueError(f"number is {show(self.number)}; allowed: {allowed}")
         if not self.differing:
             raise ValueError(f"a and b are both {self.a}; a comparison needs a setting in which they differ")
 
     @classmethod
-    def of(cls, number: object, a: str, b: str, both: str = "") -> Self:
+    def of(cls, number: str, a: str, b: str, both: str = "") -> Self:
         """Make a comparison of words as `Experiment.parse` reads them; `both` holds what is said of `a` and of `b`.
 
-        `number` may be text or a number, for papermill takes "7" for one. Raises TypeError or ValueError, as `parse`
-        does: also for a setting that is said in `both` and of a side.
+        Raises TypeError or ValueError, as `parse` does, naming the side: also for a setting that is said in `both` and
+        of a side.
         """
-        return cls(str(number), Experiment.parse(both, a), Experiment.parse(both, b))
+        return cls(number, *(read_side(name, said, both) for name, said in (("a", a), ("b", b))))
 
     def changed(self, settings: str) -> Self:
         """Return this comparison with what `settings` says laid over both sides."""
@@ -74,7 +78,8 @@ class Comparison:
         """Say a side's name and, of what differs, that which the name does not say; defaults go without saying."""
         name, (first, second) = side.name, (each.architecture.rpartition(":")[2] for each in (self.a, self.b))
         if "architecture" in self.differing and first == second:  # two classes of one name, in two modules
-            name = name.replace(first, side.architecture)  # it begins with a capital letter, no other word does
+            form = CONVOLUTIONAL * side.fully_convolutional
+            name = form + side.architecture + name.removeprefix(form).removeprefix(first)
         more = [word for word in side.said() if word in self.differing and word not in IN_NAMES]
         return ", ".join([name, *(describe(word, getattr(side, word)) for word in more)])
 
@@ -95,9 +100,9 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Heading of the comparison, such as "WSN against SN, momentum 0.9"; it begins with a capital letter."""
+        """Heading of the comparison, such as "WSN against SN, momentum 0.9"; a word of ours gets a capital letter."""
         title = ", ".join([self.against, *self.shared])
-        return title[:1].upper() + title[1:]
+        return CONVOLUTIONAL.capitalize() + title.removeprefix(CONVOLUTIONAL) if self.b.fully_convolutional else title
 
     def parameters(self) -> dict[str, str]:
         """Return the notebook's parameters that `of` reads; what both say beside the architecture is in `both`."""
@@ -109,9 +114,9 @@ class Comparison:
     def command(self, trials: int) -> str:
         """Return the exact command that runs the notebook for this comparison, in the project's folder."""
         words = [".venv/bin/papermill", NOTEBOOK, "out.ipynb", "-k", "python3"]
-        for name, value in {**self.parameters(), "trials": str(trials)}.items():
-            words += ["-p", name, value] if value else []  # nothing is the default of `both`
-        return shlex.join(words)
+        for name, value in self.parameters().items():
+            words += [option(value), name, value] if value else []  # nothing is the default of `both`
+        return shlex.join([*words, "-p", "trials", str(trials)])
 
     def results(self, trials: int, store: Store | None = None) -> tuple[Result, Result]:
         """Return the results of both, training what the store lacks, as `lib.run_study` does."""
@@ -122,6 +127,16 @@ class Comparison:
         """Return the results of both out of many. Raises KeyError where one is not there."""
         found = {result.experiment: result for result in results}
         return found[self.a], found[self.b]
+
+
+def read_side(name: str, said: str, both: str) -> Experiment:
+    """Return the experiment of one side. Raises TypeError or ValueError as `Experiment.parse` does, naming the side."""
+    try:
+        return Experiment.parse(both, said)
+    except (TypeError, ValueError) as error:
+        shared = f", both is {show(both)}" if both else ""
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} ({name} is {show(said)}{shared})") from error
 
 
 def trial_differences(a: Result, b: Result) -> Array:
@@ -145,8 +160,9 @@ def last_difference(a: Result, b: Result) -> PairedDifference:
 
 
 def plus_minus(result: Result) -> str:
-    """Return the accuracy after the last epoch, such as "81.3 ± 1.2 %": mean and SD over trials."""
-    return f"{result.mean[-1]:.1f} ± {result.sd[-1]:.1f} %"
+    """Return the accuracy after the last epoch, such as "81.3 ± 1.2 %": mean and, of several trials, SD over them."""
+    sd = f" ± {result.sd[-1]:.1f}" if result.trials > 1 else ""
+    return f"{result.mean[-1]:.1f}{sd} %"
 
 
 def curve(result: Result, line: str = "-") -> curves.Curve:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from lib import Experiment, Result
-from lib.experiment import SETTINGS
+from lib.experiment import SETTINGS, differences, words
+from lib.messages import show
 from report.comparison import Comparison
 
 NETWORKS = ("SN", "WSN", "SAUX", "CAUX")  # the original's, whatever else is registered
@@ -55,6 +56,21 @@ EXPERIMENTS = list(
 )
 
 
+def asked(settings: str, forms: bool = True) -> list[Experiment]:
+    """Return the study's experiments with `settings` laid over them; without `forms`, those in their standard form.
+
+    Raises TypeError or ValueError, naming `settings`, for what no experiment can have, and for a setting in which the
+    experiments differ: laid over all of them, it would leave nothing to compare.
+    """
+    varied = {name: None for each in EXPERIMENTS for name in differences(EXPERIMENTS[0], each)}
+    if said := [name for name in words(settings) if name in varied]:
+        raise ValueError(
+            f"settings is {show(settings)}, which says {' and '.join(said)}; allowed: what all experiments of the "
+            f"study share, so not {', '.join(varied)}"
+        )
+    return [each.changed(settings) for each in (EXPERIMENTS if forms else STANDARD)]
+
+
 def chapters(experiments: Iterable[Experiment], settings: str = "") -> dict[str, list[Comparison]]:
     """Return the chapters whose comparisons, with `settings` laid over them, are all between these experiments."""
     known = set(experiments)
@@ -84,8 +100,9 @@ def reading(experiment: Experiment) -> str:
 
 
 def hyperparameters(experiment: Experiment) -> list[tuple[str, str, str, str]]:
-    """Return a row (setting, value, who says so, remark) per setting of an experiment."""
+    """Return a row (setting, value, who says so, remark) per setting of an experiment; neutral ones do nothing."""
     words = {True: "yes", False: "no"}
     values = {name: getattr(experiment, name) for name in SETTINGS}
     said = {name: words[value] if isinstance(value, bool) else str(value) for name, value in values.items()}
-    return [(name, said[name], known.source, known.remark) for name, known in SETTINGS.items()]
+    counting = {name: known for name, known in SETTINGS.items() if values[name] != known.neutral}
+    return [(name, said[name], known.source, known.remark) for name, known in counting.items()]

@@ -29,7 +29,10 @@ def choose_implementation(
 
     Raises ValueError for another wish, or when `fused` is asked for and cannot run.
     """
-    wish = checked(wish or os.environ.get("LIB_IMPLEMENTATION", "auto"))
+    if wish:
+        checked(wish)
+    else:
+        wish = checked(os.environ.get("LIB_IMPLEMENTATION", "").strip() or "auto", "LIB_IMPLEMENTATION")
     if wish == "torch":
         return Choice("torch", "asked for")
     if device != "cpu":
@@ -45,7 +48,7 @@ def choose_implementation(
     return Choice("fused" if works else "torch", why)
 
 
-def checked(wish: str) -> str:
+def checked(wish: str, name: str = "implementation") -> str:
     """Return a wish for an implementation. Raises ValueError for another word."""
-    one_of("implementation", wish, IMPLEMENTATIONS)
+    one_of(name, wish, IMPLEMENTATIONS)
     return wish

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 
 LOOK = matplotlib.rc_params_from_file(Path(__file__).with_name("report.mplstyle"), use_default_template=False)
 
@@ -14,5 +15,11 @@ WIDTH = LOOK["figure.figsize"][0]  # of a figure in print, in inches
 
 
 def apply() -> None:
-    """Use this look for every figure drawn from now on."""
-    matplotlib.rcParams.update(LOOK)
+    """Use this look for every figure drawn from now on, over matplotlib's own defaults: no matplotlibrc has a say.
+
+    What is kept is where figures are shown, which is no matter of looks: the backend, and whether it is interactive.
+    """
+    plt.switch_backend(matplotlib.get_backend())  # a notebook's brings settings of its own when it is loaded: so now
+    shown = ("backend", "backend_fallback", "interactive")
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in shown}
+    matplotlib.rcParams.update(defaults | LOOK)

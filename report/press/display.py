@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-LABEL = r"(fig|tbl)-[a-z0-9]+(-[a-z0-9]+)*"
+from report.press import LABEL
+from report.press.images import clean
+
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
 
@@ -30,12 +32,12 @@ def show_figure(fig: Figure, *, label: str, caption: str, alt: str, number: str 
     if number is not None:
         report["number"] = str(number)
     svg = StringIO()
-    # The salt makes the ids inside the SVG the same each time; path: no font is needed where it is read.
-    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path"}):
+    # The salt makes the ids inside the SVG the same each time; no font and no other file is needed where it is read.
+    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path", "svg.image_inline": True}):
         undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
     plt.close(fig)
-    data = {"image/svg+xml": svg.getvalue(), "text/plain": f"Figure: {alt}"}
+    data = {"image/svg+xml": clean(svg.getvalue()), "text/plain": f"Figure: {alt}"}  # a comment has each text as it is
     display(data, raw=True, metadata={"report": report})
     _for_reading_here(f"**Figure {number}.** {caption}" if number is not None else f"**Figure.** {caption}")
 
@@ -75,8 +77,8 @@ def escape(text: object) -> str:
     >>> escape("a|b <i> $x$")
     'a\\|b \\<i\\> \\$x\\$'
     """
-    line = " ".join(str(text).split())
-    line = re.sub(r"([\\`*_{}\[\]<>#|~$@^&\"']|-(?=-)|\.(?=\.)|:(?=//))", r"\\\1", line)
+    line = " ".join(clean(str(text)).split())
+    line = re.sub(r"([\\`*_{}\[\]<>#|~$@^&\"']|-(?=-)|\.(?=\.)|:(?=\S))", r"\\\1", line)
     return re.sub(r"^(\d*)([-+=.)])(?=[-=\s]|$)", r"\1\\\2", line)  # what would open a list or a rule
 
 

@@ -5,8 +5,11 @@ and `--to report-pdf` do the same for a single executed notebook. A notebook is 
 (Markdown, figures, tables, code, output); pandoc, through `templates/report.lua`, makes one document of them, so
 numbers, references, footnotes and citations are the same in both; Typst sets the PDF.
 
-Nothing in a notebook reaches the page as live markup: HTML is shown as text, pictures are rebuilt from what is known
-to be harmless, progress bars and everything else on stderr are left out.
+Nothing in a notebook reaches the page as live markup: of HTML that is read which says what Markdown can say too, and
+other HTML is shown as text; pictures are rebuilt from what is known to be harmless; progress bars and everything else
+on stderr are left out. What cannot be shown, such as a film, is refused: nothing is missing unsaid.
+
+Nor does the configuration of other tools: pandoc is the one that came with pypandoc, with nothing around it.
 """
 
 import base64
@@ -14,15 +17,15 @@ import html
 import json
 import os
 import re
+import secrets
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import matplotlib
 import nbformat
 import pypandoc
 import typst
@@ -35,16 +38,15 @@ from pygments.lexers import PythonLexer
 from traitlets import Bool, Unicode, default
 
 from lib import files
-from report.press.display import LABEL
+from lib.messages import show
+from report.press import LABEL, images
+from report.press.surroundings import of_matplotlib
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARAMETERS = {"parameters", "injected-parameters"}  # the tags of papermill
 WIDGET = "application/vnd.jupyter.widget-view+json"
-SVG = "{http://www.w3.org/2000/svg}"
-DRAWING = (
-    "svg|g|defs|symbol|use|path|rect|circle|ellipse|line|polyline|polygon|text|tspan|image|clipPath|mask|pattern|marker"
-    "|linearGradient|radialGradient|stop"
-)
+BAR = r"\d%\||it/s|s/it"  # a progress bar says so in plain text
+OBJECT = r"\s*(<[\w.]+( object)?( at 0x[0-9a-f]+)?>)?\s*"  # plain text that says nothing of what is displayed
 NOISE = ("Error running Lua:", "Failing because there were warnings.")
 Block = dict[str, Any]  # a kind, the name of a function in templates/report.lua, and what that needs
 
@@ -109,8 +111,9 @@ def merge(
         finished(nb, Path(path).name)
         merged.metadata.setdefault("kernelspec", nb.metadata.get("kernelspec", {}))
         opening = [nbformat.v4.new_markdown_cell(f"# {heading}")] if heading else []
-        for cell in opening + deepcopy(nb.cells):
+        for number, cell in enumerate(opening + deepcopy(nb.cells), start=1 - len(opening)):
             cell.metadata.pop("papermill", None)  # its times would make every build another
+            cell.metadata["home"] = _home(nb, Path(path), number)
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
     nbformat.validate(merged)
@@ -148,7 +151,15 @@ class _Report(Exporter):
     ) -> tuple[Any, dict[str, Any]]:
         """Render a notebook; nbconvert calls this. Raises ValueError as `write_html` does."""
         nb, resources = super().from_notebook_node(nb, resources, **kw)
+        nb = _printable(nb)
+        name = resources.get("metadata", {}).get("name") or "Notebook"
+        path = Path(resources.get("metadata", {}).get("path") or ".", f"{name}.ipynb")
+        self.cells = [
+            {"home": _home(nb, path, number), **cell.metadata, "attachments": cell.get("attachments", {})}
+            for number, cell in enumerate(nb.cells, start=1)
+        ]
         self.pictures: dict[str, bytes] = {}
+        self.mark = secrets.token_hex(16)  # no text can have it: around what stands for a picture in pandoc's document
         # A notebook that was not merged has at most a title; otherwise its only first-level heading is the title.
         front = {"title": nb.metadata.get("title"), "authors": [], "links": [], "lang": "en"}
         front |= nb.metadata.get("report", {})
@@ -158,8 +169,10 @@ class _Report(Exporter):
             **{key: value for key, value in front.items() if value is not None},
             "literal": {key: self.literal(front[key]) for key in ("description", "sources") if front.get(key)},
             "authors": [self.literal(author) for author in front["authors"]],
-            "name": resources.get("metadata", {}).get("name") or "Notebook",
+            "name": name,
             "html": self.to == "html5",
+            "mark": self.mark,
+            "places": [cell["home"]["cell"] for cell in self.cells],
             "citations": bool(self.bibliography),
             "blocks": list(self.blocks(nb)),
         }
@@ -167,29 +180,38 @@ class _Report(Exporter):
         options += ["--mathml", "--wrap=preserve"]
         if self.bibliography:
             options += ["--citeproc", f"--bibliography={self.bibliography}", "--metadata=link-citations:true"]
-        return self.rendered(_pandoc(json.dumps(document), options)), resources
+        text = images.clean(_pandoc(json.dumps(document), options))  # Markdown has other ways to say a character
+        return self.rendered(re.sub(f"{self.mark}(.*?){self.mark}", self.named, text)), resources
 
     def blocks(self, nb: NotebookNode) -> Iterator[Block]:
-        """Yield what the report shows, in order."""
-        for cell in nb.cells:
+        """Yield what the report shows, in order; each block has the number of its cell."""
+        for number, cell in enumerate(nb.cells):
             tags = _tags(cell)
             if "remove-cell" in tags:
                 continue
             found = []
             if cell.cell_type == "markdown":
                 found.append({"kind": "markdown", "text": cell.source})
+            if cell.cell_type == "raw" and (block := _printed(cell.source)):
+                found.append(block)
             if cell.cell_type == "code" and self.code and cell.source.strip() and "remove-input" not in tags:
                 found.append(self.listing(cell.source, "Parameters" if tags & PARAMETERS else "Code"))
             if cell.cell_type == "code" and "remove-output" not in tags:
-                found += [block for output in cell.outputs if (block := self.output(output))]
+                try:
+                    found += [block for output in cell.outputs if (block := self.output(output))]
+                except ValueError as error:
+                    raise ValueError(f"{self.cells[number]['home']['cell']}: {error}") from None
             if "abstract" in tags:  # it goes under the title; prose first, its code after it
                 found = [
                     {**block, "abstract": True} for block in sorted(found, key=lambda block: block["kind"] == "raw")
                 ]
-            yield from found
+            yield from ({**block, "cell": number} for block in found)
 
     def output(self, output: NotebookNode) -> Block | None:
-        """Return the block for one output of a cell; None for what is not for the report."""
+        """Return the block for one output of a cell; None for what is not for the report.
+
+        Raises ValueError for what cannot be shown, where no picture and no text of it can be shown instead.
+        """
         if output.output_type == "stream":
             # Progress bars are on stderr; one on stdout overwrites its line, of which only the last state counts.
             text = "" if output.name == "stderr" else re.sub(r"^.*\r(?!\n)", "", output.text, flags=re.M)
@@ -200,23 +222,44 @@ class _Report(Exporter):
         label, text = report.get("id"), data.get("text/plain", "")
         if label is not None and not re.fullmatch(LABEL, label):
             raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
-        if report.get("notebook_only") or WIDGET in data:
+        if report.get("notebook_only") or (WIDGET in data and re.search(BAR, text)):
             return None
-        if "image/svg+xml" in data or "image/png" in data:
-            return {**report, "kind": "figure", "picture": self.picture(data, report.get("alt") or text or "Figure")}
+        if mime := next((mime for mime in images.MIMES if mime in data), ""):
+            alt = report.get("alt") or (text if not re.fullmatch(OBJECT, text) else "Figure")
+            content = data[mime] if mime == "image/svg+xml" else images.decode(data[mime], alt)
+            return {**report, "kind": "figure", "picture": self.shown(self.kept(content, alt, alt), alt)}
         if "text/markdown" in data:
             return {**report, "kind": "table" if label else "markdown", "text": data["text/markdown"]}
-        return _printed(text)
+        others = sorted(set(data) - {"text/plain"})
+        if not others or (WIDGET not in data and not re.fullmatch(OBJECT, text)):
+            return _printed(text)
+        if others == ["text/html"]:
+            return {"kind": "html", "text": data["text/html"]}
+        if others == ["text/latex"]:
+            return {"kind": "markdown", "text": data["text/latex"]}
+        raise ValueError(
+            f"an output is {' and '.join(others)} ({show(text)}), which cannot be shown; display it as a picture, as "
+            "Markdown or as text, or tag its cell remove-output"
+        )
 
-    def picture(self, data: dict[str, str], alt: str) -> str:
-        """Keep the picture's bytes and return the markup that shows it."""
+    def kept(self, content: str | bytes, alt: str, name: str) -> str:
+        """Keep a picture, an SVG harmless, and return by which name `pictures` has it; `name` is for the message."""
+        kind = "svg" if isinstance(content, str) else images.kind_of(content, name)
         number = len(self.pictures) + 1
-        if "image/svg+xml" in data:
-            name, content = f"picture-{number}.svg", harmless_svg(data["image/svg+xml"], f"p{number}-", alt).encode()
-        else:
-            name, content = f"picture-{number}.png", base64.b64decode(data["image/png"])
-        self.pictures[name] = content
-        return self.shown(name, content, alt)
+        if isinstance(content, str) or kind == "svg":
+            content = images.harmless_svg(content, f"p{number}-", alt).encode()
+        self.pictures[f"picture-{number}.{kind}"] = content
+        return f"picture-{number}.{kind}"
+
+    def named(self, found: re.Match[str]) -> str:
+        """Return the markup for a picture that a text of a cell names, given what the Lua reader found of it."""
+        image = json.loads(found[1])
+        cell, alt = self.cells[image["cell"]], image["alt"] or "Figure"
+        try:
+            content = images.find(image["source"], cell["attachments"], cell["home"]["folders"])
+            return self.placed(self.kept(content, alt, image["source"]), alt, image["width"])
+        except ValueError as error:
+            raise ValueError(f"{cell['home']['cell']}: {error}") from None
 
     def literal(self, text: str) -> str:
         """Return the output's notation for a text that is not markup."""
@@ -226,8 +269,12 @@ class _Report(Exporter):
         """Return the block for a cell's source."""
         raise NotImplementedError
 
-    def shown(self, name: str, content: bytes, alt: str) -> str:
-        """Return the markup that shows a picture."""
+    def shown(self, name: str, alt: str) -> str:
+        """Return the markup that shows one of `pictures` as a figure."""
+        raise NotImplementedError
+
+    def placed(self, name: str, alt: str, width: str) -> str:
+        """Return the markup that shows one of `pictures` within a text; `width` is "300px", "50%" or empty."""
         raise NotImplementedError
 
     def rendered(self, document: str) -> str | bytes:
@@ -257,11 +304,21 @@ class ReportHTML(_Report):
         text = f'<details class="code"><summary>{title}</summary><pre tabindex="0"><code>{code}</code></pre></details>'
         return {"kind": "raw", "text": text}
 
-    def shown(self, name: str, content: bytes, alt: str) -> str:
+    def shown(self, name: str, alt: str) -> str:
         """Return the picture itself: inline SVG or a data address."""
         if name.endswith(".svg"):
-            return content.decode()
-        return f'<img alt="{self.literal(alt)}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+            return self.pictures[name].decode()
+        return f'<img alt="{self.literal(alt)}" src="{self.address(name)}">'
+
+    def placed(self, name: str, alt: str, width: str) -> str:
+        """Return the picture with a data address, no wider than the page."""
+        style = f"max-width:100%;width:{width}" if width else "max-width:100%"
+        return f'<img alt="{self.literal(alt)}" src="{self.address(name)}" style="{style}">'
+
+    def address(self, name: str) -> str:
+        """Return a picture as a data address."""
+        mime = next(mime for mime, kind in images.MIMES.items() if name.endswith(f".{kind}"))
+        return f"data:{mime};base64,{base64.b64encode(self.pictures[name]).decode()}"
 
     def rendered(self, document: str) -> str:
         """Return the page."""
@@ -284,9 +341,14 @@ class ReportPDF(_Report):
         """Return the source as a block of code."""
         return {"kind": "code", "text": source}
 
-    def shown(self, name: str, content: bytes, alt: str) -> str:
+    def shown(self, name: str, alt: str) -> str:
         """Return Typst's call for the picture's file."""
         return f"#image({self.literal(name)}, alt: {self.literal(alt)})"
+
+    def placed(self, name: str, alt: str, width: str) -> str:
+        """Return Typst's call for the picture's file, within a line."""
+        wide = f", width: {float(width[:-2]) * 0.75:g}pt" if width.endswith("px") else width and f", width: {width}"
+        return f"#box(image({self.literal(name)}, alt: {self.literal(alt)}{wide}));"
 
     def rendered(self, document: str) -> bytes:
         """Set the document; it sees only its own folder and the fonts that come with Typst and matplotlib."""
@@ -296,7 +358,7 @@ class ReportPDF(_Report):
             return typst.compile(
                 str(Path(folder, "report.typ")),
                 root=folder,
-                font_paths=[str(Path(matplotlib.get_data_path(), "fonts/ttf"))],
+                font_paths=[of_matplotlib("fonts/ttf")],
                 ignore_system_fonts=True,
                 pdf_standards=["ua-1"],
                 package_path=folder,
@@ -305,40 +367,14 @@ class ReportPDF(_Report):
             )
 
 
-def harmless_svg(source: str, prefix: str, alt: str) -> str:
-    """Return an SVG picture to be set inline: its ids start with `prefix`, `alt` is its label, nothing in it is live.
-
-    Scripts, foreign content, event handlers and addresses outside the picture are dropped.
-
-    Raises ValueError for a text that is not XML.
-    """
-    try:
-        root = ElementTree.fromstring(source)
-    except ElementTree.ParseError as error:
-        raise ValueError(f"a picture is not valid SVG ({error})") from None
-    for element in root.iter():
-        element.tag = element.tag.removeprefix(SVG)
-        for child in list(element):
-            if not re.fullmatch(DRAWING, child.tag.removeprefix(SVG)):
-                element.remove(child)
-        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
-        element.attrib = {
-            name: prefix + value if name == "id" else re.sub(r"^#|(?<=url\()#", f"#{prefix}", value)
-            for name, value in attributes.items()
-            if not name.lower().startswith("on")
-            and not (name == "href" and not re.match(r"#|data:image/png;", value))
-            and not re.search(r"url\((?!#)", value)
-            and name != "space"
-        }
-    # The style element of matplotlib would reach the whole page; its two properties are inherited just as well.
-    root.attrib |= {"xmlns": SVG.strip("{}"), "role": "img", "aria-label": alt, "style": "stroke-linejoin:round"}
-    return ElementTree.tostring(root, encoding="unicode")
-
-
 def _pandoc(document: str, options: list[str]) -> str:
     # A warning is a hole in the report: a citation without an entry, a formula that cannot be set.
-    command = [pypandoc.get_pandoc_path(), f"--from={TEMPLATES / 'report.lua'}", "--fail-if-warnings", *options]
-    done = subprocess.run(command, input=document, capture_output=True, encoding="utf-8", check=False)
+    command = [_pandoc_path(), f"--from={TEMPLATES / 'report.lua'}", "--fail-if-warnings", *options]
+    # The user's templates, styles and scripts for pandoc are in its data folder; options of its runtime and the names
+    # of letters are in the environment, where a path with other letters than English ones needs the latter.
+    command.append(f"--data-dir={TEMPLATES}")
+    bare = {"LC_ALL": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"}
+    done = subprocess.run(command, input=document, capture_output=True, encoding="utf-8", check=False, env=bare)
     if done.returncode:
         lines = done.stderr.partition("stack traceback")[0].splitlines()
         reason = "\n".join(line for line in lines if line not in NOISE).strip()
@@ -346,8 +382,33 @@ def _pandoc(document: str, options: list[str]) -> str:
     return done.stdout
 
 
+def _pandoc_path() -> str:
+    """Return the pandoc of this environment; `pypandoc` by itself prefers a newer one, wherever it is installed."""
+    ours = Path(pypandoc.__file__).parent / "files" / "pandoc"
+    return str(ours) if ours.exists() else str(pypandoc.get_pandoc_path())
+
+
+def _home(nb: NotebookNode, path: Path, number: int) -> dict[str, Any]:
+    """Say which cell this is, for messages, and where pictures beside its notebook may be.
+
+    That is beside `path`, or beside the notebook from which papermill made it.
+    """
+    taken_from = nb.metadata.get("papermill", {}).get("input_path")
+    folders = [str(Path(each).parent) for each in (path, taken_from) if each]
+    return {"cell": f"{path.name}, cell {number}", "folders": folders}
+
+
+def _printable(node: Any) -> Any:
+    """Return a notebook, or a part of one, whose texts have neither a terminal's colours nor what is not printed."""
+    if isinstance(node, str):
+        return images.clean(strip_ansi(node))
+    if isinstance(node, Mapping):
+        return NotebookNode({key: _printable(value) for key, value in node.items()})
+    return [_printable(each) for each in node] if isinstance(node, list) else node
+
+
 def _printed(text: str) -> Block | None:
-    text = strip_ansi(text).rstrip()
+    text = text.rstrip()
     return {"kind": "output", "text": text} if text else None
 
 

@@ -1,16 +1,15 @@
 """Notebooks run by papermill, each in a kernel of its own, several at a time."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
 import papermill
 from traitlets.config import Config
 
+from lib.processes import Pool
 from report.press.export import finished
+from report.press.surroundings import neutral
 
 Step = tuple[Path, Mapping[str, object]]  # a notebook and its parameters
 
@@ -21,18 +20,17 @@ def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: 
     Raises papermill's error of a failed cell (the notebook with its traceback stays beside `target`), and ValueError
     when the kernel died on the way.
     """
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a warning of the debugger in every notebook
     unfinished = target.with_suffix(".unfinished.ipynb")
-    papermill.execute_notebook(
-        notebook,
-        unfinished,
-        parameters=dict(parameters),
-        kernel_name="python3",
-        cwd=folder,
-        progress_bar=False,
-        config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # silences a warning at each start
-    )
+    with neutral():
+        papermill.execute_notebook(
+            notebook,
+            unfinished,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=folder,
+            progress_bar=False,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # silences a warning at each start
+        )
     finished(nbformat.read(unfinished, as_version=4), unfinished.name)
     return unfinished.replace(target)
 
@@ -40,10 +38,11 @@ def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: 
 def run_all(steps: Sequence[Step], targets: Path, folder: Path, at_a_time: int) -> list[Path]:
     """Run notebooks in `folder`, `at_a_time` of them side by side; return them in order, numbered, in `targets`.
 
-    Raises what `run` raises, for the first of them that failed.
+    Raises what `run` raises, for the first of them that failed. Then, and after Ctrl-C, none goes on; kernels end with
+    this process in any case.
     """
     targets.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(at_a_time, get_context("spawn")) as pool:  # in threads, papermill leaves event loops open
+    with Pool(at_a_time) as pool:  # in threads, papermill leaves event loops open
         futures = [
             pool.submit(run, notebook, parameters, targets / f"{place:02d}-{notebook.name}", folder)
             for place, (notebook, parameters) in enumerate(steps, start=1)

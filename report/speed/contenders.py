@@ -9,7 +9,7 @@ import torch
 
 from lib import Experiment, Teacher, prepare, textbook
 from lib.architectures import Network
-from lib.pairs import Pairs
+from lib.pairs import Gathered, Pairs
 from lib.tasks import COMPARISON
 from lib.teacher import Score
 from report.speed.plan import Plan
@@ -41,6 +41,7 @@ def contenders(plan: Plan) -> list[Contender]:
     """Return who takes part, in the order of a round: WSN by every method, the others by the textbook and `fused`."""
     wsn, *others = plan.experiments
     chosen = [Contender(wsn, "textbook"), Contender(wsn, "textbook, memory kept")]
+    chosen += [Contender(wsn, "plain")]
     chosen += [Contender(wsn, "vmap", stack) for stack in plan.vmap_stacks]
     chosen += [Contender(wsn, method, plan.stack) for method in ("torch", "fused")]
     for e in others:
@@ -61,7 +62,22 @@ def ready(contender: Contender) -> Epoch:
         return by_textbook(contender.experiment)
     if contender.method == "vmap":
         return by_vmap(contender.experiment, contender.stack)
+    if contender.method == "plain":
+        return by_teacher(contender.experiment, "torch", 1, plain_module=True)
     return by_teacher(contender.experiment, contender.method, contender.stack)
+
+
+class Answering(torch.nn.Module):
+    """A textbook network as a plain module: only its answer."""
+
+    def __init__(self, network: textbook.Textbook) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compare the digits of each pair."""
+        answer, _ = self.network(images)
+        return answer
 
 
 class TimedTeacher(Teacher):
@@ -69,23 +85,24 @@ class TimedTeacher(Teacher):
 
     seconds = 0.0
 
-    def test(self, model: torch.nn.Module) -> Score:
+    def test(self, model: torch.nn.Module, pairs: Pairs | Gathered | None = None) -> Score:
         """Test as the Teacher does."""
         start = time.perf_counter()
-        score = super().test(model)
+        score = super().test(model, pairs)
         self.seconds = time.perf_counter() - start
         return score
 
 
-def by_teacher(e: Experiment, implementation: str, stack: int) -> Epoch:
-    """Train and test a stack as the study does, in one of our implementations."""
+def by_teacher(e: Experiment, implementation: str, stack: int, plain_module: bool = False) -> Epoch:
+    """Train and test a stack as the study does, in one of our implementations; or one network as a plain module."""
     prepared = prepare(e, range(stack), implementation=implementation)
     held = prepared.teacher
     teacher = TimedTeacher(held.train_pairs, held.test_pairs, held.orders)
+    model = Answering(*plain(e, prepared.network)) if plain_module else prepared.network
 
     def epoch() -> Timing:
         start = time.perf_counter()
-        teacher.train(prepared.network, epochs=1, batch_size=e.batch_size, learning_rate=e.learning_rate)
+        teacher.train(model, epochs=1, batch_size=e.batch_size, learning_rate=e.learning_rate)
         return time.perf_counter() - start - teacher.seconds, teacher.seconds
 
     return epoch
@@ -100,7 +117,7 @@ def by_vmap(e: Experiment, stack: int) -> Epoch:
         start = time.perf_counter()
         networks.train(teacher.batches(e.batch_size, like=torch.empty(0)))
         middle = time.perf_counter()
-        networks.test(teacher.test_pairs)
+        networks.test(whole(teacher.test_pairs))
         return middle - start, time.perf_counter() - middle
 
     return epoch
@@ -111,7 +128,8 @@ def by_textbook(e: Experiment) -> Epoch:
     prepared = prepare(e, range(1), implementation="torch")
     [network], [order] = plain(e, prepared.network), prepared.teacher.orders
     train, test = (
-        Pairs(held.images[0], held.classes[0]) for held in (prepared.teacher.train_pairs, prepared.teacher.test_pairs)
+        Pairs(each.images[0], each.classes[0])
+        for each in map(whole, (prepared.teacher.train_pairs, prepared.teacher.test_pairs))
     )
     target, test_target = COMPARISON.target(train.classes), COMPARISON.target(test.classes)
     optimizer = textbook.make_optimizer(network, e.optimizer, e.learning_rate, e.momentum)
@@ -127,6 +145,11 @@ def by_textbook(e: Experiment) -> Epoch:
         return middle - start, time.perf_counter() - middle
 
     return epoch
+
+
+def whole(pairs: Pairs | Gathered) -> Pairs:
+    """Return all pairs of a set side by side."""
+    return pairs.part(slice(None))
 
 
 def plain(e: Experiment, stack: Network) -> list[textbook.Textbook]:

@@ -28,6 +28,7 @@ UNITS = {
 METHODS = {  # how tables and figures call them
     "textbook": "textbook loop",
     "textbook, memory kept": "textbook loop, memory kept",
+    "plain": "ours, a plain module",
     "vmap": "torch.func.vmap",
     "torch": "ours, PyTorch",
     "fused": "ours, compiled block",

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from lib import datasets, store, training
-from lib.analysis import PUBLISHED, STACK, default_store, is_stored, load, paired, run_analysis, run_study, stacks
+from lib.analysis import PUBLISHED, STACK, default_store, load, paired, run_analysis, run_study, stacks
 from lib.experiment import Experiment
 from lib.machine import ROOT
 from lib.pairs import draw_trial, fingerprint
 from lib.store import Store
-from tests.lib.own import tiny
+from tests.lib.own import norms, tiny
 
 TRIALS = 30  # two groups: 25 and 5
 TINY = Experiment(
@@ -63,6 +63,14 @@ def built(tmp_path, monkeypatch):
     log = tmp_path / "built.log"
     monkeypatch.setenv("EVENT_LOG", str(log))
     return lambda: [int(line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def is_stored(experiment, trials, held=None):
+    """Whether a result can be loaded, and so without training."""
+    try:
+        return load(experiment, trials, held).trials == trials
+    except FileNotFoundError:
+        return False
 
 
 def files_of(root):
@@ -220,9 +228,11 @@ def test_what_is_only_read_is_read_first_and_nothing_is_written_for_it(trained, 
     assert results_of(run_analysis(TINY, TRIALS, store=held)) == results_of(trained[1])
     assert not (tmp_path / "own").exists()
     path = path_of(published, TINY, 0, 24)
-    path.write_bytes(store.packed({**store.read(path), "provenance": {"cpu": "the publisher's"}}))
-    assert load(TINY, TRIALS, Store(root, also=[published])).records[0]["provenance"] == {"cpu": "the publisher's"}
-    assert load(TINY, TRIALS, Store(published)).records[0]["provenance"] == {"cpu": "the publisher's"}
+    record = store.read(path)
+    origin = {**record["provenance"], "cpu": "the publisher's"}
+    path.write_bytes(store.packed({**record, "provenance": origin}))
+    assert load(TINY, TRIALS, Store(root, also=[published])).records[0]["provenance"] == origin
+    assert load(TINY, TRIALS, Store(published)).records[0]["provenance"] == origin
 
 
 def test_nothing_is_ever_written_where_it_is_only_read(trained, tmp_path):
@@ -263,7 +273,7 @@ def test_a_damaged_file_is_said_before_training(root, damage):
     assert path.read_bytes() != raw
     before = files_of(root)
     said = pytest.raises(store.DamagedResultError, match=r"trials-025-029\.json\.gz cannot be trusted: .* Remove it")
-    for ask in (run_analysis, load, is_stored):
+    for ask in (run_analysis, load):
         with said:
             ask(TINY, TRIALS, store=Store(root))
     path = path_of(root, TINY, 0, 24)
@@ -415,18 +425,23 @@ def test_a_stack_of_many_groups_is_stored_as_groups_of_25(trained, tmp_path):
 def test_further_heads_and_measures_are_stored_and_read(tmp_path):
     """Four heads of an architecture of one's own, and what was measured after each epoch."""
     experiment, held = tiny("tests.lib.own:Heads", auxiliary_weight=1), Store(tmp_path)
-    norms = []
-
-    def measure(network):
-        norms.append(network.digits[1].weight.detach().flatten(1).norm(dim=1))
-        return {"norm": norms[-1], "calls": torch.full((TRIALS,), len(norms))}
-
-    for record in training.train(experiment, range(TRIALS), on_epoch=measure):
-        held.write(record)
-    result = load(experiment, TRIALS, held)
+    result = run(experiment, folder=tmp_path, measures=["tests.lib.own:norms"])
     pairs, shape = experiment.test_pairs, (TRIALS, experiment.epochs)
-    np.testing.assert_allclose(result.values("norm"), torch.stack(norms, 1), rtol=1e-5)
-    assert result.values("calls").tolist() == [[1, 2]] * TRIALS
+    seen = []  # by hand, of the same stacks
+    for group in store.groups(range(TRIALS)):
+        by_epoch = []
+
+        def look(network, by_epoch=by_epoch):
+            by_epoch.append(norms(network, None))
+
+        training.train_fully(experiment, group, implementation="torch", on_epoch=look)
+        seen.append({name: torch.stack([each[name] for each in by_epoch], dim=1) for name in by_epoch[0]})
+    for name in ("norm", "positive"):
+        measured = result.values(name)
+        assert measured.shape == shape
+        np.testing.assert_allclose(measured, torch.cat([each[name] for each in seen]), rtol=1e-5)
+        assert np.array_equal(load(experiment, TRIALS, held, ["tests.lib.own:norms"]).measures[name], measured)
+    assert result.records == load(experiment, TRIALS, held).records, "a measure is no part of the result"
     for record in result.records:
         assert (record["digits_total"], record["parity_total"], record["total_total"]) == (2 * pairs, pairs, pairs)
         assert record["auxiliary_total"] is None and result.auxiliary_accuracy is None
@@ -467,4 +482,4 @@ def test_options_have_one_meaning_in_both_functions():
     assert list(inspect.signature(run_analysis).parameters) == ["experiment", "trials", "options"]
     defaults = {name: p.default for name, p in inspect.signature(run_study).parameters.items()}
     assert defaults["trials"] == inspect.signature(run_analysis).parameters["trials"].default == 150
-    assert [inspect.signature(f).parameters["trials"].default for f in (load, is_stored)] == [150, 150]
+    assert inspect.signature(load).parameters["trials"].default == 150

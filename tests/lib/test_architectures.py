@@ -85,6 +85,42 @@ def test_every_head_ends_in_a_sigmoid_and_none_without_it(architecture, convolut
             assert inside == sigmoid
 
 
+SIGMOIDS = [
+    ("SN", ("answer",)),
+    ("WSN", ()),
+    ("SAUX", ("answer",)),
+    ("SAUX", ("auxiliary",)),
+    ("CAUX", ("answer",)),
+    ("CAUX", ("auxiliary",)),
+    ("CAUX", ("answer", "auxiliary")),
+    ("tests.lib.own:Heads", ("digits", "total")),
+]
+
+
+@pytest.mark.parametrize(("architecture", "sigmoids"), SIGMOIDS)
+@pytest.mark.parametrize("one_hot", [True, False])
+@forms
+def test_the_heads_that_are_named_end_in_a_sigmoid_and_the_others_do_not(
+    architecture, sigmoids, one_hot, convolutional
+):
+    network = make(architecture, convolutional=convolutional, one_hot=one_hot, sigmoids=sigmoids)
+    without = make(architecture, convolutional=convolutional, one_hot=one_hot, sigmoid=False)
+    images = 20 * noise(2, 30, 2, 14, 14)
+    with torch.no_grad():
+        outputs, bare = network(images), without(images)
+    for head, values in outputs.items():
+        assert bool((values >= 0).all() and (values <= 1).all()) == (head in sigmoids), head
+        assert torch.equal(values, bare[head].sigmoid() if head in sigmoids else bare[head]), head
+
+
+def test_sigmoids_by_head_count_whatever_sigmoid_says_and_change_no_initial_weight():
+    for sigmoid in (True, False):
+        network = make("CAUX", sigmoid=sigmoid, sigmoids=("auxiliary",))
+        assert isinstance(network.auxiliary[-1], nn.Sigmoid) and not isinstance(network.compare[-1], nn.Sigmoid)
+        for name, value in weights(make("CAUX")).items():
+            assert torch.equal(value, weights(network)[name]), name
+
+
 # ---------------------------------------------------------------- initial weights
 
 

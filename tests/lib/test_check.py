@@ -128,6 +128,12 @@ TRAPS = {
         "lets what one trial has reach another",
         "no sum, mean or product may run over the first axis",
     ),
+    "the images, changed": (
+        "",
+        "images -= 1; maps = self.extract(images.unsqueeze(3)).flatten(2, 3)",
+        "Own changes the images that it is given in place",
+        "its operations must leave them as they are",
+    ),
     "the same, hidden from the gradient": (
         "",
         "maps = maps + maps.detach().cumsum(0)",
@@ -209,7 +215,11 @@ class NoAnswer(CAUX):
         ("Additional", "Additional's forward returns answer, auxiliary; allowed: a dict of its heads, answer"),
         ("Other", "Other's forward returns answer, auxiliary; allowed: a dict of its heads, answer, helper"),
         ("NoDict", "NoDict's forward returns Tensor; allowed: a dict of its heads, answer"),
-        ("Swapped", "Swapped's head 'auxiliary' returns [2, 10, 2, 10] for comparison; it must be [2, 10, 2]"),
+        (
+            "Swapped",
+            "Swapped's head 'auxiliary' returns [2, 10, 2, 10] for comparison; it must be [2, 10, 2] with one-hot "
+            "labels",
+        ),
         ("PerDigit", "PerDigit's answer is classes, a question about each digit; ask it in a head of another name"),
         ("Factor", "Factor has a factor for auxilary; allowed: its auxiliary heads (auxiliary)"),
     ],

@@ -1,6 +1,6 @@
 """The digits: their images are what they should be, and no damaged file may pass."""
 
-import gc
+import ast
 import gzip
 import hashlib
 import http.server
@@ -8,9 +8,11 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torchvision.datasets import MNIST
 
 from lib import datasets
 from lib.datasets import DataError
@@ -174,6 +175,75 @@ def test_available_says_no_where_it_cannot_be_had(tmp_path):
     assert said == "False True\n"
 
 
+# ---------------------------------------------------------------- what stands in a file's place
+
+
+def assert_refused(root, *words):
+    """One sentence, and what to do: nothing is downloaded."""
+    with pytest.raises(DataError) as caught:
+        datasets.load_mnist(root, mirrors=[])
+    message = str(caught.value)
+    assert all(word in message for word in (*words, "MNIST_ROOT")), message
+    assert "\n" not in message
+
+
+def a_folder(path):
+    path.mkdir()
+
+
+def a_dangling_link(path):
+    path.symlink_to("nowhere")
+
+
+def a_link_to_itself(path):
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (a_folder, "is a folder where a file should be; move it away"),
+        (a_dangling_link, "is a link to nowhere, which does not exist"),
+        (os.mkfifo, "is a special file where a file should be"),
+        (a_link_to_itself, "cannot be read"),
+    ],
+)
+def test_what_is_no_file_is_a_data_error_that_says_so(files, put, words):
+    path = files / "train-labels-idx1-ubyte"
+    path.unlink()
+    put(path)
+    assert_refused(files.parents[1], str(path), words)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read, even by root")
+def test_a_file_that_cannot_be_read_is_a_data_error_that_says_so(files):
+    path = files / "t10k-images-idx3-ubyte"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # its first byte is an input/output error
+    assert_refused(files.parents[1], "cannot be read (Input/output error)", "get the right to read it")
+
+
+def test_a_file_where_a_folder_should_be_is_a_data_error_that_names_it(tmp_path):
+    (tmp_path / "root").write_text("a file")
+    assert_refused(tmp_path / "root", f"{tmp_path / 'root'} is a file where a folder should be")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "MNIST").write_text("a file")
+    assert_refused(tmp_path / "other", f"{tmp_path / 'other' / 'MNIST'} is a file where a folder should be")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_what_one_may_not_read_is_a_data_error_that_says_so(files, closed):
+    path = files / "t10k-images-idx3-ubyte"
+    replace(path, bytes)
+    for each in [path] if closed == "file" else [files]:
+        each.chmod(0)
+    try:
+        assert_refused(files.parents[1], "cannot be read (Permission denied)")
+    finally:
+        files.chmod(0o700)
+
+
 # ---------------------------------------------------------------- downloads
 
 
@@ -182,25 +252,14 @@ class Mirror(http.server.ThreadingHTTPServer):
 
     daemon_threads = False  # closing the server waits for its threads
 
-    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler], over: threading.Event) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, answer: Callable[[http.server.BaseHTTPRequestHandler], None], over: threading.Event) -> None:
+        self.asked: list[str] = []
+        self.left = threading.Event()  # set when the client went away in the middle of an answer
         self.over = over
-
-    def handle_error(self, *_):
-        """Say nothing: a client that gave up is no error of the mirror."""
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    """Start a mirror that answers by the given function, the only one that is asked; return the paths it is asked."""
-    servers, over = [], threading.Event()
-
-    def start(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> list[str]:
-        asked: list[str] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                asked.append(self.path)
+                self.server.asked.append(self.path)
                 answer(self)
 
             do_HEAD = do_GET
@@ -208,11 +267,25 @@ def serve(monkeypatch):
             def log_message(self, *_):
                 pass
 
-        server = Mirror(Handler, over)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        servers.append(server)
-        monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
-        return asked
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, *_):
+        self.left.set()
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Start mirrors that answer by the given functions."""
+    servers, over = [], threading.Event()
+
+    def start(*answers: Callable[[http.server.BaseHTTPRequestHandler], None]) -> list[Mirror]:
+        servers.extend(Mirror(answer, over) for answer in answers)
+        return servers[-len(answers) :]
 
     monkeypatch.setenv("no_proxy", "*")
     yield start
@@ -220,15 +293,12 @@ def serve(monkeypatch):
     for server in servers:
         server.shutdown()
         server.server_close()
-    gc.collect()  # now, while the test's own filter of warnings holds
 
 
-leaky = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # urllib's errors keep their connection
-
-
-def reply(handler, code, content, length=None):
+def reply(handler, code, content, length=None, **headers):
     handler.send_response(code)
-    handler.send_header("Content-Length", str(length or len(content)))
+    for name, value in {"Content-Length": str(length or len(content)), **headers}.items():
+        handler.send_header(name, value)
     handler.end_headers()
     if handler.command == "GET":
         handler.wfile.write(content)
@@ -242,11 +312,15 @@ def captive_page(handler):
     reply(handler, 200, b"<html>Please log in to this network</html>")
 
 
-def hanging(handler):
+def going_round_in_circles(handler):
+    reply(handler, 302, b"", Location=handler.path)
+
+
+def silent(handler):
     handler.server.over.wait(20)
 
 
-def hanging_in_the_middle(handler):
+def stalling(handler):
     reply(handler, 200, b"\x1f\x8b" + bytes(1000), length=100_000)
     if handler.command == "GET":
         handler.wfile.flush()
@@ -258,83 +332,156 @@ def cut_in_the_middle(handler):
     handler.close_connection = True
 
 
-def assert_a_clear_error_and_nothing_left(root):
+def reset(handler):
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    handler.connection.close()
+
+
+def no_http(handler):
+    handler.wfile.write(b"\0\1\2 this is another protocol\r\n\r\n")
+
+
+def dripping(handler):
+    """A byte per half a second: never silent, never done."""
+    reply(handler, 200, b"", length=100_000)
+    while handler.command == "GET" and not handler.server.over.wait(0.5):
+        handler.wfile.write(b"\x1f")
+
+
+def dripping_headers(handler):
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+    while not handler.server.over.wait(0.5):
+        handler.wfile.write(b"X-Nothing: 1\r\n")
+
+
+BAD = [
+    *(unavailable, captive_page, going_round_in_circles, silent, stalling),
+    *(cut_in_the_middle, reset, no_http, dripping, dripping_headers),
+]
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """What takes torchvision's place: it takes a second to import, and serves the files as they are, not packed."""
+    package = tmp_path / "stand-in" / "torchvision" / "datasets"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text(
+        textwrap.dedent(f"""
+            import pathlib, urllib.request
+            class MNIST:
+                def __init__(self, folder, download):
+                    raw = pathlib.Path(folder, "MNIST", "raw")
+                    raw.mkdir(parents=True)
+                    for name in {list(datasets.MNIST_FILES)}:
+                        with urllib.request.urlopen(self.mirrors[0] + name) as answer:
+                            (raw / name).write_bytes(answer.read())
+        """)
+    )
+    monkeypatch.setenv("PYTHONPATH", str(package.parents[1]))
+
+
+def unpacked(handler):
+    reply(handler, 200, (datasets.mnist_root() / "MNIST" / "raw" / handler.path[1:]).read_bytes())
+
+
+def other_files(handler):
+    reply(handler, 200, bytes(10_008))
+
+
+def test_the_mirrors_are_those_of_torchvision():
+    """Of its source: importing it takes seconds."""
+    source = Path(find_spec("torchvision").origin).with_name("datasets") / "mnist.py"
+    [mnist] = [node for node in ast.parse(source.read_text()).body if getattr(node, "name", "") == "MNIST"]
+    assigned = {node.targets[0].id: node.value for node in mnist.body if isinstance(node, ast.Assign)}
+    assert ast.literal_eval(assigned["mirrors"]) == list(datasets.MIRRORS)
+    served = [name for name, _ in ast.literal_eval(assigned["resources"])]
+    assert served == [f"{name}.gz" for name in datasets.MNIST_FILES]
+
+
+def test_each_mirror_is_tried_by_itself_until_one_serves_the_files(stand_in, serve, mnist, tmp_path, capfd):
+    bad = serve(stalling, reset, other_files, dripping)
+    good, spare = serve(unpacked, unpacked)
+    mirrors = [each.address for each in (*bad, good, spare)]
+    assert_equal(datasets.load_mnist(tmp_path / "root", mirrors, silence=1, limit=8), mnist)
+    assert all(each.asked for each in (*bad, good)) and not spare.asked
+    assert bad[-1].left.wait(2), "what was downloading goes on"
+    assert {path.name for path in (tmp_path / "root").rglob("*") if path.is_file()} == set(datasets.MNIST_FILES)
+    assert len(list((tmp_path / "root").rglob("*"))) == 6, "a temporary folder was left behind"
+    assert capfd.readouterr().err.splitlines() == [
+        f"downloading MNIST from {each} to {tmp_path / 'root' / 'MNIST' / 'raw'}" for each in mirrors[:-1]
+    ]
+    datasets.load_mnist(tmp_path / "root", mirrors)
+    assert len(good.asked) == 4, "downloaded again"
+
+
+def assert_a_clear_error_and_nothing_left(root, mirrors, limit):
     before, start = socket.getdefaulttimeout(), time.perf_counter()
     with pytest.raises(DataError) as caught:
-        datasets.load_mnist(root, timeout=0.5)
-    assert time.perf_counter() - start < 5
+        datasets.load_mnist(root, mirrors, silence=limit / 4, limit=limit)
+    assert time.perf_counter() - start < len(mirrors) * (limit + 1)
     message, raw = str(caught.value), root / "MNIST" / "raw"
     assert str(raw) in message and "Put these four files there" in message
+    assert all(f"{mirror}: " in message for mirror in mirrors)
     assert "MNIST_ROOT" in message and "'digits'" in message
     for name, digest in datasets.MNIST_FILES.items():
         assert f"{digest}  {name}" in message
     assert [path for path in root.rglob("*") if path not in (raw, raw.parent)] == [], "something was left behind"
     assert socket.getdefaulttimeout() == before
+    return message
 
 
-@leaky
-@pytest.mark.parametrize("answer", [unavailable, captive_page, hanging, hanging_in_the_middle, cut_in_the_middle])
-def test_a_bad_mirror_is_a_data_error_within_seconds_that_says_what_to_put_where(answer, serve, tmp_path):
-    asked = serve(answer)
-    assert_a_clear_error_and_nothing_left(tmp_path / "root")
-    assert asked, "the mirror was never asked"
-
-
-@leaky
-def test_a_refused_connection_is_a_data_error(serve, tmp_path, monkeypatch):
+def test_bad_mirrors_are_a_data_error_that_says_what_to_put_where(stand_in, serve, tmp_path):
+    bad = serve(unavailable, no_http, dripping_headers)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{port}/"])
-    assert_a_clear_error_and_nothing_left(tmp_path / "root")
+    mirrors = [*(each.address for each in bad), f"http://127.0.0.1:{port}/"]
+    message = assert_a_clear_error_and_nothing_left(tmp_path / "root", mirrors, 4)
+    assert "503" in message and "not done within 4 s" in message and "refused" in message
+    assert all(each.asked for each in bad), "a mirror was never asked"
 
 
-def test_a_folder_that_cannot_be_written_is_a_data_error(tmp_path):
-    (tmp_path / "root").write_text("a file where a folder should be")
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", BAD)
+def test_torchvision_at_a_bad_mirror(answer, serve, tmp_path):
+    [bad] = serve(answer)
+    assert_a_clear_error_and_nothing_left(tmp_path / "root", [bad.address], 40)
+    assert bad.asked, "the mirror was never asked"
+
+
+def test_what_a_killed_download_left_is_removed_after_a_day(stand_in, serve, tmp_path):
+    raw = tmp_path / "root" / "MNIST" / "raw"
+    old, young, other = (raw / name for name in (".download-1234abcd", ".download-abcd1234", "kept"))
+    for folder in (old, young, other):
+        (folder / "MNIST").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (time.time() - 90_000,) * 2)
     with pytest.raises(DataError, match="could not be downloaded"):
-        datasets.load_mnist(tmp_path / "root")
+        datasets.load_mnist(tmp_path / "root", [each.address for each in serve(unavailable)])
+    assert sorted(raw.iterdir()) == sorted([young, other])
 
 
-@pytest.fixture(scope="module")
-def archives(mnist):
-    """The four files as a mirror has them."""
-    raw = datasets.mnist_root() / "MNIST" / "raw"
-    return {f"/{name}.gz": gzip.compress((raw / name).read_bytes(), compresslevel=1) for name in datasets.MNIST_FILES}
-
-
-@pytest.fixture
-def mirror(archives, serve, monkeypatch):
-    """A mirror that works; returns the paths it was asked for."""
-    checks = [(path[1:], hashlib.md5(content).hexdigest()) for path, content in archives.items()]
-    monkeypatch.setattr(MNIST, "resources", checks)
-    return serve(lambda handler: reply(handler, 200, archives[handler.path]))
-
-
-def test_missing_files_are_downloaded_once_and_checked(mirror, mnist, tmp_path):
-    root = tmp_path / "root"
-    assert_equal(datasets.load_mnist(root), mnist)
-    assert {path.name for path in root.rglob("*") if path.is_file()} == set(datasets.MNIST_FILES)
-    assert [path.name for path in root.iterdir()] == ["MNIST"], "a temporary folder was left behind"
-    requests = len(mirror)
-    datasets.load_mnist(root)
-    assert len(mirror) == requests, "downloaded again"
-
-
-def test_a_download_never_replaces_a_file_that_is_there(mirror, files):
+def test_a_download_never_replaces_a_file_that_is_there(stand_in, serve, files):
     missing, damaged = files / "train-labels-idx1-ubyte", files / "t10k-labels-idx1-ubyte"
     missing.unlink()
     replace(damaged, flip_a_byte)
     before = damaged.read_bytes()
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is damaged"):
-        datasets.load_mnist(files.parents[1])
+        datasets.load_mnist(files.parents[1], [each.address for each in serve(unpacked)])
     assert damaged.read_bytes() == before
     assert hashlib.sha256(missing.read_bytes()).hexdigest() == datasets.MNIST_FILES[missing.name]
 
 
-def test_what_a_mirror_serves_is_checked_after_unpacking(archives, serve, monkeypatch, tmp_path):
-    other = dict(archives)
-    other["/t10k-labels-idx1-ubyte.gz"] = gzip.compress(bytes(10_008))
-    checks = [(path[1:], hashlib.md5(content).hexdigest()) for path, content in other.items()]
-    monkeypatch.setattr(MNIST, "resources", checks)
-    serve(lambda handler: reply(handler, 200, other[handler.path]))
-    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is damaged"):
-        datasets.load_mnist(tmp_path / "root")
+@pytest.mark.slow
+def test_torchvision_downloads_from_the_mirror_that_serves_the_files(serve, mnist, tmp_path, monkeypatch):
+    raw = datasets.mnist_root() / "MNIST" / "raw"
+    archives = {
+        f"{name}.gz": gzip.compress((raw / name).read_bytes(), compresslevel=1) for name in datasets.MNIST_FILES
+    }
+    checks = [(name, hashlib.md5(content).hexdigest()) for name, content in archives.items()]
+    (tmp_path / "sitecustomize.py").write_text(f"from torchvision.datasets import MNIST; MNIST.resources = {checks}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    mirrors = serve(dripping, cut_in_the_middle, lambda handler: reply(handler, 200, archives[handler.path[1:]]))
+    found = datasets.load_mnist(tmp_path / "root", [each.address for each in mirrors], silence=5, limit=40)
+    assert_equal(found, mnist)
+    assert all(each.asked for each in mirrors)

@@ -17,19 +17,24 @@ from hypothesis import strategies as st
 
 from lib import Experiment, Store, store
 from lib.analysis import PUBLISHED
-from lib.experiment import ASSIGNMENT, ORIGINAL, PROTOCOL, SETTINGS, WE, describe, differences
+from lib.experiment import ALWAYS, ASSIGNMENT, ORIGINAL, PROTOCOL, SETTINGS, WE, describe, differences
 from lib.machine import ROOT
 
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
-INTS = ("auxiliary_hidden", "train_pairs", "test_pairs", "epochs", "batch_size", "seed")
+POSITIVE = ("auxiliary_hidden", "train_pairs", "test_pairs", "epochs", "batch_size")
+INTS = (*POSITIVE, "seed", "train_digits", "first_epochs")
 FLOATS = ("auxiliary_weight", "learning_rate", "momentum")
 BOOLS = ("fully_convolutional", "one_hot_encoding", "sigmoid")
-STRINGS = ("architecture", "channels", "hidden", "dataset", "optimizer")
+FULL = ("architecture", "channels", "hidden", "dataset", "optimizer")
+BY_NAME = ("sigmoids", "auxiliary_weights", "stopped", "first", "frozen")  # name heads or parts of the network; or ""
+STRINGS = (*FULL, *BY_NAME)
+HEADS = "tests.lib.own:Heads"
 HUGE = 10**5000
+NEITHER = "which is neither a torch.nn.Module nor a subclass of lib.architectures.Network"
 HTML = "<img src=x onerror=alert(1)>"
 CODE = "__import__('os').remove('x')"
 
-# For each field another valid value than the default, for the architecture that reads all settings.
+# For each field another valid value than that of BASE, or of what it needs beside it.
 OTHER = {
     "architecture": "SN",
     "fully_convolutional": True,
@@ -39,15 +44,28 @@ OTHER = {
     "hidden": "64-64",
     "auxiliary_hidden": 65,
     "auxiliary_weight": 0.5,
+    "sigmoids": "answer",
+    "auxiliary_weights": "parity:0.7",  # not what auxiliary_weight says
+    "stopped": "extract",
+    "first": "answer",
+    "first_epochs": 3,
+    "frozen": "extract",
     "dataset": "digits",
     "train_pairs": 999,
     "test_pairs": 999,
+    "train_digits": 999,
     "epochs": 99,
     "batch_size": 49,
     "optimizer": "adam",
     "learning_rate": 0.02,
     "momentum": 0.9,
     "seed": 2023,
+}
+BASE = {"architecture": "CAUX"}  # which reads all settings
+NEEDS = {  # what else a field needs
+    "auxiliary_weights": {"architecture": HEADS},  # of a single head it is what auxiliary_weight says
+    "first": {"first_epochs": 2, "first": "auxiliary"},
+    "first_epochs": {"first_epochs": 2, "first": "auxiliary"},
 }
 
 # case: (parameter, value, error, words that the message must hold)
@@ -66,10 +84,10 @@ REFUSED = {
     **{f"-inf for {name}": (name, -math.inf, ValueError, "-inf; allowed") for name in FLOATS},
     **{f"NaN for {name}, a whole number": (name, math.nan, TypeError, "nan (float)") for name in INTS},
     **{f"negative {name}": (name, -1, ValueError, "-1") for name in (*INTS, *FLOATS)},
-    **{f"zero {name}": (name, 0, ValueError, "0; allowed: 1 to") for name in INTS if name != "seed"},
+    **{f"zero {name}": (name, 0, ValueError, "0; allowed: 1 to") for name in POSITIVE},
     **{f"huge {name}": (name, HUGE, ValueError, "; allowed: ") for name in (*INTS, *FLOATS)},
     **{f"huge for {name}": (name, HUGE, TypeError, "(int); allowed: ") for name in (*BOOLS, *STRINGS)},
-    **{f"empty {name}": (name, "", ValueError, "''; allowed: ") for name in STRINGS},
+    **{f"empty {name}": (name, "", ValueError, "''; allowed: ") for name in FULL},
     **{f"HTML in {name}": (name, HTML, ValueError, "<img") for name in STRINGS},
     **{f"code in {name}": (name, CODE, ValueError, "__import") for name in STRINGS},
     **{f"HTML for {name}": (name, HTML, TypeError, "a number" if name in FLOATS else "") for name in (*INTS, *FLOATS)},
@@ -83,8 +101,8 @@ REFUSED = {
     "near-miss dataset": ("dataset", "MNST", ValueError, "did you mean 'mnist'?"),
     "missing module": ("architecture", "no_such_module:Net", ValueError, "No module named 'no_such_module'"),
     "missing class": ("architecture", "lib.architectures:Net", ValueError, "has no attribute 'Net'"),
-    "no class": ("architecture", "lib.architectures:build", ValueError, "not a subclass of lib.architectures.Network"),
-    "other class": ("architecture", "lib.architectures:Sizes", ValueError, "not a subclass"),
+    "no class": ("architecture", "lib.architectures:build", ValueError, NEITHER),
+    "other class": ("architecture", "lib.architectures:Sizes", ValueError, NEITHER),
     "only a colon": ("architecture", ":", ValueError, "cannot be imported"),
     "code for a module": ("architecture", f"{CODE}:Net", ValueError, "cannot be imported"),
     "more training pairs than digits": ("train_pairs", 30_001, ValueError, "1 to 30,000 for the data set 'mnist'"),
@@ -306,6 +324,11 @@ FINE = {
     "hidden": SIZES,
     "dataset": st.sampled_from(["mnist", "digits", "digit"]),
     "optimizer": st.sampled_from(["sgd", "adam"]),
+    "sigmoids": st.sampled_from(["", "none", "answer", "answer+auxiliary"]),
+    "auxiliary_weights": st.sampled_from(["", "auxiliary:1", "other:1"]),
+    "stopped": st.sampled_from(["", "extract", "no_such_part"]),
+    "first": st.sampled_from(["", "auxiliary", "answer+other"]),
+    "frozen": st.sampled_from(["", "extract", "extract+compare"]),
 }
 EXACT = (
     dict.fromkeys(INTS, int) | dict.fromkeys(FLOATS, float) | dict.fromkeys(BOOLS, bool) | dict.fromkeys(STRINGS, str)
@@ -349,11 +372,12 @@ def experiments(draw):
     architecture = draw(st.sampled_from(list(READ)))
     dataset = draw(st.sampled_from(["mnist", "digits"]))
     optimizer = draw(st.sampled_from(["sgd", "adam"]))
-    sizes = st.lists(st.integers(1, 9999).map(str), min_size=1, max_size=10).map("-".join)
+    by_name = draw(st.booleans())  # settings that name heads or parts: then the network is built
+    size = st.integers(1, 20 if by_name else 9999)
     values = {
-        "channels": st.tuples(st.integers(1, 9999), st.integers(1, 9999)).map("{0[0]}-{0[1]}".format),
-        "hidden": sizes,
-        "auxiliary_hidden": st.integers(1, 9999),
+        "channels": st.tuples(size, size).map("{0[0]}-{0[1]}".format),
+        "hidden": st.lists(size.map(str), min_size=1, max_size=10).map("-".join),
+        "auxiliary_hidden": size,
         "auxiliary_weight": st.floats(0, 1000),
         "fully_convolutional": st.booleans(),
         "one_hot_encoding": st.booleans(),
@@ -365,9 +389,19 @@ def experiments(draw):
         "learning_rate": st.floats(1e-12, 1000),
         "momentum": st.floats(0, 0.9999) if optimizer == "sgd" else st.just(0.0),
         "seed": st.integers(0, 2**32 - 1),
+        "train_digits": st.integers(2, 100),
     }
     fits = {name: each for name, each in values.items() if name in READ[architecture] or not SETTINGS[name].optional}
     said = draw(st.fixed_dictionaries({}, optional=fits))
+    if not by_name:
+        return Experiment(architecture=architecture, dataset=dataset, optimizer=optimizer, **said)
+    said["stopped"] = draw(st.sampled_from(["", "extract", "compare.1"]))
+    if said.get("sigmoid", True):
+        said["sigmoids"] = draw(st.sampled_from(["", "none", "answer"]))
+    if said.get("epochs", 100) > 9 and draw(st.booleans()):
+        said["first_epochs"] = draw(st.integers(1, 9))
+        said["first"] = draw(st.sampled_from(["answer", "auxiliary"] if "AUX" in architecture else ["answer"]))
+        said["frozen"] = draw(st.sampled_from(["", "extract", "extract.1+extract.0"]))
     return Experiment(architecture=architecture, dataset=dataset, optimizer=optimizer, **said)
 
 
@@ -406,17 +440,21 @@ def test_the_key_of_the_default_experiment_never_changes():
 
 
 def test_the_configuration_is_every_field_and_the_protocol_but_not_the_number_of_trials():
-    assert set(Experiment().configuration) == {*FIELDS, "protocol"}
-    assert "trials" not in Experiment().configuration
+    """A field that came later is left out at its neutral value: no key of a stored result changes."""
+    always = {name for name in FIELDS if SETTINGS[name].neutral is ALWAYS}
+    assert set(FIELDS) - always == {*BY_NAME, "first_epochs", "train_digits"}
+    assert set(Experiment().configuration) == {*always, "protocol"}
+    every = Experiment(**{**OTHER, "architecture": HEADS, "dataset": "mnist", "sigmoid": True, "momentum": 0})
+    assert set(every.configuration) == {*FIELDS, "protocol", "source"}
+    assert "trials" not in every.configuration
 
 
 def test_every_field_is_in_the_key():
     assert set(OTHER) == set(FIELDS)
-    every = {name: {"architecture": "CAUX", name: value} for name, value in OTHER.items()}
-    assert (
-        len({Experiment(**each).key for each in every.values()} | {Experiment(architecture="CAUX").key})
-        == len(FIELDS) + 1
-    )
+    without = {name: {**BASE, **NEEDS.get(name, {})} for name in FIELDS}
+    before = {name: Experiment(**settings).key for name, settings in without.items()}
+    after = {name: Experiment(**{**settings, name: OTHER[name]}).key for name, settings in without.items()}
+    assert len({*before.values(), *after.values()}) == len(FIELDS) + 3, "three bases: CAUX, Heads, and CAUX in phases"
 
 
 def test_another_protocol_is_another_key():
@@ -433,7 +471,8 @@ def published_files():
 def assert_published(files):
     for file in files:
         record = store.read(file)
-        experiment = Experiment(**{name: record["configuration"][name] for name in FIELDS})
+        kept = record["configuration"]
+        experiment = Experiment(**{name: kept.get(name, known.neutral) for name, known in SETTINGS.items()})
         assert experiment.configuration == record["configuration"]
         assert file.parent.name == f"{experiment.architecture}-{experiment.key}"
         again = Experiment.parse(str(experiment))
@@ -523,6 +562,7 @@ def test_the_name_says_what_the_legends_need(parameters, name):
 
 def test_the_shape_follows_the_fields():
     shape = Experiment.parse("CAUX channels=3-5 hidden=7-9-11 auxiliary_hidden=13 sigmoid=False").sizes(4)
-    assert dataclasses.astuple(shape) == (4, (3, 5), (7, 9, 11), 13, True, False)
+    assert dataclasses.astuple(shape) == (4, (3, 5), (7, 9, 11), 13, True, False, None)
+    assert Experiment.parse("CAUX sigmoids=answer").sizes(1).sigmoids == ("answer",)
     shape = Experiment(one_hot_encoding=False).sizes(1)
     assert (shape.trials, shape.one_hot, shape.sigmoid) == (1, False, True)

@@ -12,13 +12,14 @@ from lib.foreign import find
 from lib.workers import StudyError
 from tests.lib.own import look_in, tiny
 
-SOURCE = """from lib.architectures import WSN
-from tests.lib.own import small
+SOURCE = """from dataclasses import replace
+
+from lib.architectures import WSN
 
 
 class Net(WSN):
     def __init__(self, sizes):
-        super().__init__(small(sizes))
+        super().__init__(replace(sizes, channels=(2, 3), hidden=(4,)))
 """
 EDITED = f"{SOURCE}\n    note = 'edited'\n"
 
@@ -56,8 +57,8 @@ def test_a_module_that_cannot_be_imported_is_refused_with_its_reason(own_module,
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("Net = 1", "which is not a subclass of lib.architectures.Network"),
-        ("class Net: pass", "which is not a subclass of lib.architectures.Network"),
+        ("Net = 1", "which is neither a torch.nn.Module nor a subclass of lib.architectures.Network"),
+        ("class Net: pass", "which is neither a torch.nn.Module nor a subclass of lib.architectures.Network"),
         (f"{SOURCE}    heads = {{}}", "whose heads are {}; allowed: a lib.tasks.Task for 'answer' and for each"),
         (f"{SOURCE}    heads = None", "whose heads are None; allowed: "),
         (f"{SOURCE}    heads = {{'answer': 2}}", "whose heads are {'answer': 2}; allowed: "),
@@ -166,7 +167,7 @@ def test_an_architecture_that_is_no_stack_of_trials_is_refused_before_any_traini
 """
     name = own_module(noisy)
     with pytest.raises(
-        ValueError, match=f"^{name}:Net cannot be trained as a stack of trials: Net gives other numbers"
+        ValueError, match=f"^{name}:Net cannot be trained: Net gives other numbers when it is trained again"
     ):
         run_analysis(tiny(f"{name}:Net"), 2, store=Store(tmp_path / "results"), progress=False)
     assert not (tmp_path / "results").exists()

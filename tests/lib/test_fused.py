@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -280,18 +283,30 @@ int fused_backward() { return 0; }
 int fused_test() { return 0; }
 }
 """
-# A compiler that takes another source in the block's place, which compiles at once.
+# A compiler that takes another source in the block's place, which compiles at once, and notes that it was called.
 COMPILER = """#!/bin/sh
-if [ "$1" = --version ]; then echo {version}; exit; fi
+case "$*" in *--version*) echo {version}; exit;; esac
+echo $$ >> {log}
 for output; do :; done
-exec {real} -w -shared -fPIC {source} -o "$output"
+{make} "$output"
 """
 
 
 def forget():
     """Let this process look for the block again."""
-    build.library.cache_clear()
-    fused.available.cache_clear()
+    build.found.cache_clear()
+    fused.computes.cache_clear()
+
+
+def libraries():
+    """What is kept for this user."""
+    return sorted(build.private_folder().glob("*.so"))
+
+
+@pytest.fixture
+def real():
+    """The library that works on this machine."""
+    return Path(build.library()[0]._name)
 
 
 @pytest.fixture
@@ -304,19 +319,36 @@ def fresh(tmp_path, monkeypatch):
     forget()
 
 
-@pytest.fixture
-def compiler(tmp_path, monkeypatch, fresh):
-    """Put a compiler in the place of the machine's that makes a library of the given source."""
-    script, real = tmp_path / "compiler", shutil.which("c++")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A library that has the functions, which do nothing."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "source.cpp").write_text(TINY)
+    subprocess.run(["c++", "-w", "-shared", "-fPIC", folder / "source.cpp", "-o", folder / "library"], check=True)
+    return folder / "library"
 
-    def install(source=TINY, version="1.0"):
-        (tmp_path / "source.cpp").write_text(source)
-        script.write_text(COMPILER.format(version=version, real=real, source=tmp_path / "source.cpp"))
+
+@pytest.fixture
+def compiler(made, tmp_path, monkeypatch, fresh):
+    """Put a compiler in the place of the machine's: it makes a library of the given source, or hands one over."""
+    script, there = tmp_path / "compiler", shutil.which("c++")
+
+    def install(source="", version="1.0", make=f"cp {made}"):
+        if source:
+            (tmp_path / "source.cpp").write_text(source)
+            make = f"{there} -w -shared -fPIC {tmp_path / 'source.cpp'} -o"
+        script.write_text(COMPILER.format(version=version, log=tmp_path / "log", make=make))
         script.chmod(0o755)
         monkeypatch.setenv("CXX", str(script))
         forget()
+        return script
 
     return install
+
+
+def called(tmp_path):
+    """How often that compiler was called."""
+    return len((tmp_path / "log").read_text().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -324,19 +356,25 @@ def compiler(tmp_path, monkeypatch, fresh):
     [
         ({"CXX": "/nonexistent"}, "the C++ compiler '/nonexistent', named by the variable CXX, was not found"),
         ({"CXX": "", "PATH": ""}, "no C++ compiler (c++, g++ or clang++) was found"),
+        ({"CXX": 'g++ "-O1'}, "the variable CXX, 'g++ \"-O1', is not a command (No closing quotation)"),
+        ({"CXX": "g++ \\"}, "the variable CXX, 'g++ \\\\', is not a command (No escaped character)"),
+        ({"CXX": "~no-such-user/g++"}, "the variable CXX, '~no-such-user/g++', is not a command"),
+        ({"CXX": "/"}, "the C++ compiler '/', named by the variable CXX, was not found"),
+        ({"XDG_CACHE_HOME": "~no-such-user/a"}, "XDG_CACHE_HOME is '~no-such-user/a'; there is no home folder"),
     ],
 )
 def test_without_a_compiler_there_is_a_reason_and_torch_runs(fresh, monkeypatch, environment, reason):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert fused.available() == (False, reason)
-    assert choose_implementation(SHAPES, torch.float32) == ("torch", reason)
+    works, why = fused.available()
+    assert not works and why.startswith(reason)
+    assert choose_implementation(SHAPES, torch.float32) == ("torch", why)
     with pytest.raises(ValueError) as caught:
         choose_implementation(SHAPES, torch.float32, wish="fused")
-    assert str(caught.value) == f"implementation is 'fused', which cannot run here: {reason}"
+    assert str(caught.value) == f"implementation is 'fused', which cannot run here: {why}"
     with pytest.raises(RuntimeError) as caught:
         ours(*draw((1, 16, 14), 1, 1, 3))
-    assert str(caught.value) == reason
+    assert str(caught.value) == why
 
 
 @compiled
@@ -354,76 +392,295 @@ def test_a_compiler_that_makes_nothing_of_use_is_a_reason(compiler, source, reas
     works, why = fused.available()
     assert not works and reason in why and "\n" not in why
     assert choose_implementation(SHAPES, torch.float32) == ("torch", why)
-    if reason == "failed":
-        assert not list(build.cache_folder().iterdir())
-
-
-def test_a_cache_that_cannot_be_written_is_a_reason(fresh, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("where a folder should be")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    works, why = fused.available()
-    assert not works and "could not be built" in why
+    assert not libraries() or reason == "could not be loaded"
 
 
 @compiled
-@pytest.mark.parametrize("damage", ["cut short", "one byte", "not a library"])
+@pytest.mark.parametrize("words", ["~/compiler -O1", "$HOME/compiler", "env A=1 '{}'"])
+def test_a_compiler_is_found_as_a_shell_would_find_it(compiler, words, tmp_path, monkeypatch):
+    script = compiler()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", words.format(script))
+    loaded, why = build.library()
+    assert loaded and called(tmp_path) == 1, why
+
+
+@compiled
+@pytest.mark.parametrize("damage", ["cut short", "one byte", "not a library", "a link to nothing"])
 def test_a_damaged_library_is_compiled_again(compiler, damage):
     def found():
-        build.library.cache_clear()
+        build.found.cache_clear()
         return build.library()
 
     compiler()
     assert "from the cache" not in found()[1]
-    (path,) = build.cache_folder().iterdir()
+    [path] = libraries()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()  # it is loaded in this process: change a copy
-    path.write_bytes({"cut short": content[:5000], "one byte": content, "not a library": b"?"}[damage])
-    assert not build.intact(path)
+    if damage == "a link to nothing":
+        path.symlink_to("nothing")
+    else:
+        path.write_bytes({"cut short": content[:5000], "one byte": content, "not a library": b"?"}[damage])
     loaded, why = found()
-    assert loaded and "from the cache" not in why and build.intact(path)
+    assert loaded and "from the cache" not in why and libraries() == [path]
     assert "from the cache" in found()[1]
 
 
 @compiled
 def test_another_compiler_flag_processor_or_source_is_another_library(compiler, monkeypatch):
     compiler(version="1.0")
-    command = [*build.compiler(), *build.FLAGS]
-    keys = [build.key(command), build.key([*command, "-O1"])]
+
+    def name(*more):
+        command = [*build.compiler(), *build.FLAGS, *more]
+        said = machine.finish([*build.compiler(), "--version"], 60).stdout
+        return build.name_of(command, said)
+
+    names = [name(), name("-O1")]
     compiler(version="2.0")
-    keys.append(build.key(command))
+    names.append(name())
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_text", lambda path: "model name : another\nflags : fewer")
+        patched.setattr(Path, "read_text", lambda *_, **__: "model name : another\nflags : fewer")
         machine.processor.cache_clear()
-        keys.append(build.key(command))
+        names.append(name())
     machine.processor.cache_clear()
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", lambda path: b"int another;")
-        keys.append(build.key(command))
-    assert len(set(keys)) == 5
-    assert build.key(command) == keys[2]
+        names.append(name())
+    assert len(set(names)) == 5
+    assert name() == names[2]
 
 
 @compiled
-def test_two_processes_may_compile_at_once(compiler, tmp_path):
-    compiler("#include <iostream>\n" + TINY)  # half a second: both are at it
+def test_behind_another_command_too_the_version_of_the_compiler_counts(compiler, tmp_path, monkeypatch):
+    for version in ("1.0", "2.0"):
+        monkeypatch.setenv("CXX", f"env {compiler(version=version)}")
+        assert build.library()[0]
+    assert called(tmp_path) == 2 and len(libraries()) == 2
+
+
+# ---------------------------------------------------------------- several processes, and compilers that hang
+
+LIBRARY = "import build; loaded, why = build.library({}); print(bool(loaded), why)"  # by itself: without torch
+
+
+def in_processes(count, limit=60):
+    """What as many processes at once say of the library."""
     folder = Path(build.__file__).parent
-    code = "import build; loaded, why = build.library(); print(bool(loaded), why)"  # by itself: without torch
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder.parents[1])},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
+    environment = {**os.environ, "PYTHONPATH": str(folder.parents[1])}
+    command = [sys.executable, "-c", LIBRARY.format(limit)]
+    several = [
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
-    assert [process.communicate(timeout=120)[0] for process in both] == 2 * [
-        f"True compiled by {tmp_path / 'compiler'}\n"
-    ]
-    (path,) = (tmp_path / "cache" / "pairs-of-digits").iterdir()
-    assert build.intact(path)
+    return [process.communicate(timeout=120)[0] for process in several]
+
+
+@compiled
+def test_of_processes_that_start_at_once_one_compiles(compiler, tmp_path):
+    script = compiler("#include <iostream>\n" + TINY)  # half a second: both are at it
+    said = sorted(in_processes(2))
+    assert said == [f"True compiled by {script}\n", f"True compiled by {script}, from the cache\n"]
+    assert called(tmp_path) == 1 and len(libraries()) == 1
+
+
+HANGING = "sh -c 'echo $$ >> {0}; exec sleep 300' & echo $$ >> {0}; sleep 300; true"
+
+
+@compiled
+@pytest.mark.parametrize("at", ["--version", "compiling"])
+def test_a_compiler_that_hangs_is_ended_with_its_children_once_for_all_processes(compiler, at, tmp_path):
+    hanging = HANGING.format(tmp_path / "started")
+    script = compiler(make=hanging)
+    if at == "--version":
+        script.write_text(f"#!/bin/sh\n{hanging}\n")
+    start = time.perf_counter()
+    said = in_processes(3, limit=2)
+    assert time.perf_counter() - start < 30
+    assert len(set(said)) == 1 and said[0].startswith(f"False the C++ compiler {script} did not end within 2 s; it is")
+    started = [int(line) for line in (tmp_path / "started").read_text().split()]
+    assert len(started) == 2, "it was tried again"
+    for number in started:
+        with suppress(psutil.NoSuchProcess):
+            assert psutil.Process(number).status() == psutil.STATUS_ZOMBIE, "something of it lives on"
+    assert not [each for each in build.private_folder().iterdir() if each.name.startswith(".making-")]
+
+
+@compiled
+@pytest.mark.parametrize("remedy", ["an hour", "the file removed", "another compiler"])
+def test_what_hung_is_tried_again_when_its_cause_may_be_gone(compiler, remedy, tmp_path):
+    compiler(make="sleep 300; true")
+    loaded, why = build.library(0.5)
+    assert loaded is None and "did not end" in why
+    [note] = build.private_folder().glob("no-use-*")
+    assert str(note) in why and build.library(60) == (None, why)
+    make = (tmp_path / "compiler").read_text().replace("sleep 300; true", f"cp {sys.executable}")  # no library
+    if remedy == "another compiler":
+        (tmp_path / "compiler").write_text(make)
+        assert "could not be loaded" in build.library(60)[1]
+        return
+    if remedy == "an hour":
+        os.utime(note, (time.time() - 3700,) * 2)
+    else:
+        note.unlink()
+    build.library(0.5)
+    assert called(tmp_path) == 2
+
+
+# ---------------------------------------------------------------- the verdict on a library
+
+
+@compiled
+def test_a_wrong_library_in_the_cache_is_replaced(real, compiler, tmp_path):
+    compiler(WRONG)
+    build.library()
+    [wrong] = libraries()
+    compiler(make=f"cp {real}")
+    forget()
+    key = wrong.stem.split("-")[1]
+    assert build.name_of([*build.compiler(), *build.native(), *build.FLAGS], "1.0\n") == key, "not the one in the cache"
+    assert fused.available() == (True, f"compiled by {tmp_path / 'compiler'}")
+    assert not wrong.exists() and len(libraries()) == 1
+
+
+@compiled
+def test_the_verdict_on_a_compiler_ends_with_the_compiler(real, compiler, tmp_path):
+    compiler(WRONG)
+    works, why = fused.available()
+    assert not works and "differ from PyTorch's" in why and not libraries()
+    before = called(tmp_path)
+    assert fused.available()[0] is False and called(tmp_path) == before, "what cannot succeed is tried again"
+    script = tmp_path / "compiler"
+    script.write_text(COMPILER.format(version="1.0", log=tmp_path / "log", make=f"cp {real}"))
+    assert fused.available()[0], "in the same process"
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    yield
+    torch.set_default_dtype(before)
+
+
+@contextmanager
+def precision(wish):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(wish)
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@compiled
+@pytest.mark.parametrize(
+    "state",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: default_dtype(torch.float64),
+        lambda: precision("medium"),
+        lambda: torch.device("meta"),
+    ],
+    ids=["no_grad", "inference_mode", "autocast", "float64", "bfloat16 products", "meta"],
+)
+def test_what_the_caller_has_set_in_torch_does_not_decide_the_verdict(state):
+    fused.computes.cache_clear()
+    with state():
+        assert fused.available()[0]
+
+
+@compiled
+def test_a_self_test_that_breaks_off_is_no_verdict(monkeypatch):
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    fused.computes.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "randn", no_memory)
+        assert fused.available() == (False, "the compiled block could not be tested (MemoryError)")
+    assert fused.available()[0]
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def test_a_cache_that_cannot_be_made_is_a_reason_that_says_what_to_do(fresh, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("where a folder should be")
+    (tmp_path / "link").symlink_to("nowhere")
+    for place, words in {
+        tmp_path / "file": f"{tmp_path / 'file'} is a file where a folder should be; move it away",
+        tmp_path / "link": f"{tmp_path / 'link'} is a link to nowhere",
+        Path("/proc"): "/proc/pairs-of-digits",
+    }.items():
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        works, why = fused.available()
+        assert not works and why.startswith("the compiled block cannot be kept: ") and words in why
+        assert why.endswith("; set XDG_CACHE_HOME to a folder of your own that can be written") and "\n" not in why
+
+
+@compiled
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_is_read_only_is_a_reason_that_says_what_to_do(compiler):
+    compiler()
+    build.private_folder().chmod(0o500)
+    loaded, why = build.library()
+    assert loaded is None and "read-only" in why and "XDG_CACHE_HOME" in why
+
+
+@compiled
+def test_the_cache_is_a_folder_of_its_own_and_closed_to_others(compiler, tmp_path):
+    shared = tmp_path / "cache" / "pairs-of-digits"
+    (shared / "MNIST").mkdir(parents=True)
+    (shared / "compiled").mkdir()
+    for folder in (shared, shared / "MNIST", shared / "compiled"):
+        folder.chmod(0o777)
+    compiler()
+    assert build.library()[0]
+    assert (shared / "compiled").stat().st_mode & 0o777 == 0o700 and len(libraries()) == 1
+    assert shared.stat().st_mode & 0o777 == 0o777, "what is not only ours"
+    assert sorted(each.name for each in shared.iterdir()) == ["MNIST", "compiled"]
+
+
+@compiled
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_library_that_others_could_write_is_compiled_again(compiler, mode, tmp_path):
+    compiler()
+    build.library()
+    [path] = libraries()
+    path.chmod(mode)
+    forget()
+    loaded, why = build.library()
+    assert loaded and "from the cache" not in why and called(tmp_path) == 2
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@compiled
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("given", ["the folder", "the library", "a link in the folder's place"])
+def test_what_belongs_to_another_user_is_not_loaded(compiler, given, tmp_path):
+    compiler()
+    build.library()
+    [path] = libraries()
+    os.chown(path if given == "the library" else path.parent, 54321, -1)
+    if given == "a link in the folder's place":
+        path.parent.rename(tmp_path / "elsewhere")
+        path.parent.symlink_to(tmp_path / "elsewhere")
+    forget()
+    loaded, why = build.library()
+    assert loaded is None and called(tmp_path) == 1
+    named = path if given == "the library" else path.parent
+    assert why.startswith(f"{named}, of the compiled block, belongs to another user: remove it, or set XDG_CACHE_HOME")
+
+
+@compiled
+def test_what_killed_compilers_left_is_removed_after_a_day(compiler):
+    compiler()
+    left = build.private_folder() / ".making-abcd1234"
+    left.mkdir()
+    (left / "fused.so").touch()
+    os.utime(left, (time.time() - 90_000,) * 2)
+    build.library()
+    assert not left.exists()
 
 
 # ---------------------------------------------------------------- the choice of an implementation
@@ -440,12 +697,18 @@ def test_torch_always_runs(unset, monkeypatch):
     assert choose_implementation(SHAPES, torch.float32).implementation == "torch"
 
 
-@pytest.mark.parametrize("by_environment", [False, True])
-def test_an_unknown_wish_is_refused_in_one_sentence(unset, monkeypatch, by_environment):
-    if by_environment:
-        monkeypatch.setenv("LIB_IMPLEMENTATION", "fast")
-    with pytest.raises(ValueError, match=r"^implementation is 'fast'; allowed: 'auto', 'fused', 'torch'$"):
-        choose_implementation(SHAPES, torch.float32, wish="" if by_environment else "fast")
+@pytest.mark.parametrize("name", ["implementation", "LIB_IMPLEMENTATION"])
+def test_an_unknown_wish_is_refused_in_one_sentence(unset, monkeypatch, name):
+    if name == "LIB_IMPLEMENTATION":
+        monkeypatch.setenv(name, "fast")
+    with pytest.raises(ValueError, match=rf"^{name} is 'fast'; allowed: 'auto', 'fused', 'torch'$"):
+        choose_implementation(SHAPES, torch.float32, wish="" if name == "LIB_IMPLEMENTATION" else "fast")
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_wish_is_none(unset, monkeypatch, empty):
+    monkeypatch.setenv("LIB_IMPLEMENTATION", empty)
+    assert choose_implementation(SHAPES, torch.float64).implementation == "torch"
 
 
 def test_a_wish_goes_before_the_environment(monkeypatch):

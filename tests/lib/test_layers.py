@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from lib import fused
-from lib.architectures import convolutionize
-from lib.layers import Conv2d, ConvBlock, Linear, Product
-from tests.lib.stacks import compiled, make, noise, with_implementation
+from lib import fused, prepare, seeds
+from lib.architectures import WSN, convolutionize
+from lib.check import check_architecture
+from lib.layers import Conv2d, ConvBlock, Dropout, Linear, Product
+from lib.training import hyperparameters
+from tests.lib.own import tiny
+from tests.lib.stacks import SEED, compiled, make, noise, state, with_implementation
 
 # ---------------------------------------------------------------- initial weights
 
@@ -186,3 +189,118 @@ def test_linear_and_convolution_equal_torch_nn_for_each_trial():
         for trial in range(3):
             expected = nn.functional.conv2d(x[trial], layer.weight[trial], layer.bias[trial])
             torch.testing.assert_close(layer(x)[trial], expected, rtol=0, atol=1e-12)
+
+
+# ---------------------------------------------------------------- dropout
+
+
+class Dropped(WSN):
+    """WSN with Dropout between the features and the classifier, and in the classifier."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.drop = Dropout(sizes.trials, 0.25)
+        self.compare.insert(2, Dropout(sizes.trials))
+
+    def forward(self, images):
+        return {"answer": self.compare(self.drop(self.extract(images.unsqueeze(3))).flatten(2, 3))}
+
+
+def masks(layer, *shape, times=1):
+    """What the layer keeps of ones, `times` after each other."""
+    return torch.stack([layer(torch.ones(shape)) != 0 for _ in range(times)])
+
+
+def heard(trials, p=0.5):
+    """A layer that listens to the streams of these trials."""
+    layer = Dropout(len(trials), p)
+    for place, trial in enumerate(trials):
+        layer.listen(place, seeds.generator(SEED, trial, "dropout", "drop"))
+    return layer
+
+
+def test_golden_masks_of_a_trial():
+    first = heard([0])(torch.ones(1, 2, 8))[0]
+    assert first.tolist() == [[0, 0, 2, 2, 2, 2, 2, 2], [2, 2, 2, 0, 2, 0, 2, 2]]
+    drawn = np.random.default_rng(np.random.SeedSequence([SEED, 0, 3, *b"drop"])).random((2, 8), np.float32)
+    np.testing.assert_array_equal(first != 0, drawn >= 0.5)
+
+
+def test_a_trial_sees_the_same_masks_whatever_the_stack_and_whoever_else_is_in_it():
+    together, alone, others = heard([0, 1, 2]), heard([1]), heard([7, 1])
+    whole = masks(together, 3, 4, 5, times=3)
+    assert torch.equal(whole[:, 1:2], masks(alone, 1, 4, 5, times=3))
+    assert torch.equal(whole[:, 1:2], masks(others, 2, 4, 5, times=3)[:, 1:])
+    seen = {tuple(each.flatten().tolist()) for each in whole.flatten(0, 1)}
+    assert len(seen) == 9, "two trials or two steps have the same mask"
+
+
+def test_the_streams_of_a_stack_are_those_of_its_trials_and_of_the_layers_name():
+    network = make(Dropped, trials=3)
+    for layer, name in ((network.drop, "drop"), (network.compare[2], "compare.2")):
+        for trial, stream in enumerate(layer.streams):
+            assert stream.bit_generator.state == seeds.generator(SEED, trial, "dropout", name).bit_generator.state
+    for name, value in make(WSN, trials=3).extract.state_dict().items():
+        assert torch.equal(value, network.extract.state_dict()[name]), "dropout changed the initial weights"
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_what_is_kept_is_scaled_and_its_share_is_right(p):
+    x = noise(2, 300, 50)
+    y = heard([0, 1], p)(x)
+    kept = y != 0
+    torch.testing.assert_close(y[kept], x[kept] / (1 - p), rtol=0, atol=1e-12)
+    for share in kept.double().mean((1, 2)):
+        assert abs(share - (1 - p)) < 5 * (p * (1 - p) / kept[0].numel()) ** 0.5
+    assert y.dtype == torch.float64 and heard([0])(x[:1].float()).dtype == torch.float32
+
+
+def test_nothing_is_dropped_in_evaluation_mode_or_with_probability_0():
+    for layer in (heard([0, 1]).eval(), heard([0, 1], 0.0)):
+        before = [stream.bit_generator.state for stream in layer.streams]
+        x = noise(2, 3, 4)
+        assert torch.equal(layer(x), x)
+        assert [stream.bit_generator.state for stream in layer.streams] == before, "a mask was drawn in vain"
+
+
+@pytest.mark.parametrize("p", [-0.1, 1, 1.5, float("nan")])
+def test_a_probability_that_is_none_is_refused(p):
+    with pytest.raises(ValueError, match=f"^p is {p}; allowed: 0 to less than 1$"):
+        Dropout(2, p)
+
+
+def test_the_gradient_passes_where_a_number_was_kept():
+    x, weights = noise(2, 3, 4).requires_grad_(), noise(2, 3, 4, seed=1)
+    y = heard([0, 1], 0.25)(x)
+    (y * weights).sum().backward()
+    torch.testing.assert_close(x.grad, weights * (y != 0) / 0.75, rtol=0, atol=1e-12)
+    assert (x.grad == 0).any() and (x.grad != 0).any()
+
+
+DROPPED = "tests.lib.test_layers:Dropped"
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["mixed", "convolutional"])
+def test_with_dropout_a_trial_learns_in_a_stack_as_it_does_alone(form):
+    e = tiny(DROPPED, fully_convolutional=form, epochs=3)
+    stack, held, *_ = prepare(e, range(3), dtype=torch.float64)
+    losses = held.train(stack, **hyperparameters(e)).array("train_loss")
+    for trial in range(3):
+        alone, teacher, *_ = prepare(e, range(trial, trial + 1), dtype=torch.float64)
+        own = teacher.train(alone, **hyperparameters(e)).array("train_loss")
+        np.testing.assert_allclose(losses[trial], own[0], rtol=0, atol=1e-12)
+        for name, value in state(alone).items():
+            torch.testing.assert_close(stack.state_dict()[name][trial], value[0], rtol=0, atol=1e-10)
+    without, teacher, *_ = prepare(tiny(fully_convolutional=form), range(3), dtype=torch.float64)
+    usual = teacher.train(without, **hyperparameters(e)).array("train_loss")
+    assert np.abs(usual - losses).min() > 1e-6, "nothing was dropped: the comparison would be vacuous"
+
+
+def test_an_architecture_with_dropout_is_found_sound_and_one_with_torchs_own_is_not(own_module):
+    assert check_architecture(DROPPED) == []
+    source = (
+        "from torch import nn\n\nfrom tests.lib.test_layers import Dropped\n\n\nclass Theirs(Dropped):\n"
+        "    def __init__(self, sizes):\n        super().__init__(sizes)\n        self.drop = nn.Dropout(0.25)\n"
+    )
+    [fault] = check_architecture(f"{own_module(source)}:Theirs")
+    assert fault.startswith("Theirs gives other numbers when it is trained again")

@@ -59,10 +59,24 @@ def test_the_architectures_are_known_without_torch_and_are_those_of_the_file():
     assert names == list(registry.ARCHITECTURES) == ["SN", "WSN", "SAUX", "CAUX"]
 
 
+def test_the_readmes_own_network_and_setting_are_as_it_says(own_module, tmp_path):
+    """The other example: a plain module in a file, as its name in the command beneath says."""
+    text = (ROOT / "README.md").read_text()
+    [example] = [each for each in re.findall(r"```python\n(.*?)```", text, re.S) if "nn.Module" in each]
+    assert example.startswith("# mynet.py\n") and "-p b mynet:Mine" in text
+    name = f"{own_module(example)}:Mine"
+    assert lib.check_architecture(name) == []
+    e = lib.Experiment.parse(
+        f"{name} dataset=digits train_pairs=20 test_pairs=20 batch_size=10 epochs=2 optimizer=adam"
+    )
+    result = lib.run_analysis(e, 1, store=lib.Store(tmp_path / "results"), progress=False)
+    assert result.values("digits_test_correct").shape == (1, 2)
+
+
 def test_the_example_of_the_readme_runs_as_a_script(tmp_path):
     """It asks for what is published, so it trains nothing; for other experiments it needs the guard that it shows."""
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert re.search(r'^if __name__ == "__main__":', example, re.M)
+    every = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    [example] = [each for each in every if re.search(r'^if __name__ == "__main__":', each, re.M)]
     script = tmp_path / "example.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{example}")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)

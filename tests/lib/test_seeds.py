@@ -1,11 +1,26 @@
 """The random streams: what they draw must not change, and none is another's."""
 
+import pytest
+
 from lib import seeds
 from lib.architectures import CAUX, Sizes, build
 
 
 def test_golden_order_of_the_training_pairs():
     assert seeds.generator(2022, 0, "order").permutation(20)[:8].tolist() == [15, 16, 13, 5, 0, 7, 1, 17]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "layer", "first"),
+    [
+        ("dropout", "", [7, 0, 12, 16, 10, 9, 13, 11]),
+        ("dropout", "compare.1", [14, 9, 16, 1, 2, 6, 18, 12]),
+        ("pairing", "", [13, 17, 19, 14, 0, 2, 16, 10]),
+        ("final", "", [11, 17, 3, 1, 0, 10, 9, 7]),
+    ],
+)
+def test_golden_streams(purpose, layer, first):
+    assert seeds.generator(2022, 0, purpose, layer).permutation(20)[:8].tolist() == first
 
 
 def test_golden_initial_weights():
@@ -21,6 +36,7 @@ def test_each_purpose_trial_layer_and_seed_has_a_stream_of_its_own():
     streams = [
         *((2022, trial, purpose) for trial in (0, 1) for purpose in seeds.PURPOSES),
         *((2022, 0, "weights", layer) for layer in ("extract.0", "extract.1", "extract_second.0", "compare.1")),
+        *((2022, 0, "dropout", layer) for layer in ("compare.1", "compare.2")),
         (2023, 0, "data"),
     ]
     heads = [tuple(seeds.generator(*stream).integers(2**62, size=2)) for stream in streams]
@@ -28,4 +44,4 @@ def test_each_purpose_trial_layer_and_seed_has_a_stream_of_its_own():
 
 
 def test_the_numbers_of_purposes_are_never_reused():
-    assert seeds.PURPOSES == {"data": 0, "weights": 1, "order": 2}
+    assert seeds.PURPOSES == {"data": 0, "weights": 1, "order": 2, "dropout": 3, "pairing": 4, "final": 5}

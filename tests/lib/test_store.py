@@ -29,6 +29,8 @@ A case, what the user sees, and the test that holds it:
 - Two writers of one group at once: one file, and if results differ one of them is told; `test_two_writers_at_once`.
 - A group in both folders, or a longer one: the folder that is only read, the longest;
   `test_the_published_and_the_longest_group_is_read`.
+- Trials stored one by one, and a run that ends before they are one file: read as a group, none trained again;
+  `test_trials_that_were_stored_one_by_one_are_read_as_a_group`, `test_a_fault_while_trials_are_gathered_loses_none`.
 - A damaged file among the stored: its name, before any training;
   `test_analysis.py::test_a_damaged_file_is_said_before_training`.
 - The whole study is killed (-9): no process is left, a re-run ends with the same bits;
@@ -58,6 +60,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -69,13 +72,14 @@ import pytest
 
 from lib import Store, store
 from lib.machine import ROOT
+from tests.lib.own import ORIGIN
 from tests.lib.test_files import Faults
 
 TRIALS, EPOCHS, N = 3, 4, 30
 
 
 def make_record(architecture="CAUX", seed=1, trials=TRIALS, auxiliary=True, first=0, further=False, **configuration):
-    """A record as the training makes it, out of numbers drawn here; `further`: with another head, and a measure."""
+    """A record as the training makes it, out of numbers drawn here; `further`: with another head."""
     rng = random.Random(seed)
     bits = [[rng.random() < 0.7 for _ in range(N)] for _ in range(trials)]
     tables = []
@@ -117,12 +121,11 @@ def make_record(architecture="CAUX", seed=1, trials=TRIALS, auxiliary=True, firs
         "last_bits": [store.hex_of(row) for row in bits],
         "last_table": tables,
         "last_named": {"auxiliary": named()} if auxiliary else {},
-        "provenance": {"seconds": rng.random()},
+        "provenance": {**ORIGIN, "seconds": rng.random()},
     }
     if further:
         record |= {"parity_total": N, "parity_test_correct": counts(N)}
         record |= {"parity_train_loss": losses(), "parity_test_loss": losses()}
-        record["measures"] = {"log_norm": [[-value for value in row] for row in losses()]}
     return record
 
 
@@ -249,6 +252,25 @@ def test_a_file_that_unpacks_wrongly_is_refused(stored):
         refused(stored, "cannot be trusted")
 
 
+def test_a_file_whose_line_ends_were_converted_says_so(stored, tmp_path):
+    """As git does with core.autocrlf=true, and a transfer as text."""
+    raw, text = stored.read_bytes(), text_of(stored)
+    converted = "its line ends were converted, as git does with core.autocrlf"
+    assert b"\n" in raw.replace(b"\r\n", b"")
+    stored.write_bytes(raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    refused(stored, converted)
+    put_text(stored, text.replace("\n", "\r\n"))
+    refused(stored, f"checksum .*; {converted}")
+    old = old_file(tmp_path / "old", make_record())
+    old.write_bytes(old.read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(store.DamagedResultError, match=f"{re.escape(str(old))} .*; {converted}"):
+        store.carry_over(tmp_path / "old")
+    stored.write_bytes(raw[:-9])
+    with pytest.raises(store.DamagedResultError) as caught:
+        store.read(stored)
+    assert "converted" not in str(caught.value)
+
+
 def test_a_hand_edit_is_refused(stored):
     text = text_of(stored)
     correct = json.loads(text)["test_correct"][0][0]
@@ -343,15 +365,23 @@ CONTRADICTIONS = {
     "digits of a head that there is not": lambda r: r["last_named"].__setitem__("other", [""] * TRIALS),
     "a further head less a list": lambda r: r.pop("parity_test_loss"),
     "more right than a further head has answers": lambda r: r["parity_test_correct"][0].__setitem__(0, N + 1),
-    "a measure of an epoch less": lambda r: r["measures"]["log_norm"][0].pop(),
-    "a text for a measure": lambda r: r["measures"]["log_norm"][0].__setitem__(0, "1"),
-    "a list for the measures": lambda r: r.__setitem__("measures", [1]),
+    "measures, which have files of their own": lambda r: r.__setitem__("measures", {"norm": [[1.0] * EPOCHS] * TRIALS}),
     "a field less": lambda r: r.pop("test_loss"),
     "a field more": lambda r: r.__setitem__("best_epoch", 3),
     "trials with a gap": lambda r: r.__setitem__("trials", [0, 1, 3]),
     "a trial twice": lambda r: r.__setitem__("trials", [0, 1, 1]),
     "no trials": lambda r: r.__setitem__("trials", []),
     "no number of epochs": lambda r: r["configuration"].pop("epochs"),
+    "no account of where it comes from": lambda r: r.__setitem__("provenance", None),
+    "a list of where it comes from": lambda r: r.__setitem__("provenance", [["cpu", "this one"]]),
+    "a seed more, in a list": lambda r: r["provenance"].__setitem__("seed", [1]),
+    "a start that is no time": lambda r: r["provenance"].__setitem__("started", "yesterday"),
+    "a start in seconds": lambda r: r["provenance"].__setitem__("started", 1.7e9),
+    "a commit that is a number": lambda r: r["provenance"].__setitem__("commit", 7),
+    "changes that are a number": lambda r: r["provenance"].__setitem__("dirty", 0),
+    "a truth for a number of threads": lambda r: r["provenance"].__setitem__("threads", True),
+    "less than no time": lambda r: r["provenance"].__setitem__("seconds", -1.0),
+    "no processor": lambda r: r["provenance"].pop("cpu"),
 }
 
 
@@ -368,11 +398,35 @@ def test_contradictions_are_refused(tmp_path, name):
     refused(put(path, record), "cannot be trusted")  # as a file with a right checksum
 
 
+def places(value, *path):
+    """Give the path to every number and text of a record, the first two of each list."""
+    if isinstance(value, dict | list):
+        for name, each in list(value.items() if isinstance(value, dict) else enumerate(value))[: None if path else 99]:
+            if not isinstance(name, int) or name < 2:
+                yield from places(each, *path, name)
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("wrong", [10**400, -(10**400), None, [], {}, [10**400]], ids=lambda wrong: str(wrong)[:5])
+def test_what_is_of_no_use_is_refused_in_any_place(tmp_path, wrong):
+    """In the configuration, whose values the experiment checks, only where a number of them is needed here."""
+    for path in places(make_record(further=True)):
+        if path[0] == "configuration" and path[1] not in ("epochs", "test_pairs"):
+            continue
+        record = make_record(further=True)
+        inner = record
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = wrong
+        refused(put(store.group_path(tmp_path, record["configuration"], [0, TRIALS - 1]), record), "cannot be trusted")
+
+
 def test_a_group_that_is_stored_is_left_as_it_is(stored, tmp_path):
     before = stored.read_bytes(), stored.stat().st_mtime_ns
-    again = {**make_record(), "provenance": {"seconds": 99.0}}  # the same results, computed again elsewhere
+    again = {**make_record(), "provenance": {**ORIGIN, "seconds": 99.0}}  # the same results, computed again elsewhere
     assert Store(tmp_path).write(again) == stored
-    again["measures"] = {"norm": [[1.0] * EPOCHS] * TRIALS}  # or with more that was measured
+    again.pop("last_named")  # or by a version that did not keep these
     assert Store(tmp_path).write(again) == stored
     assert (stored.read_bytes(), stored.stat().st_mtime_ns) == before
 
@@ -448,6 +502,118 @@ def test_what_is_missing_is_whole_groups(tmp_path):
     assert held.missing(configuration, 60) == [range(25, 50), range(50, 60)], "trials 50 to 52 are no 50 to 59"
     assert held.missing(configuration, 53) == [range(25, 50)]
     assert held.missing(configuration, 7) == []
+
+
+def singles(record):
+    """The records of a group's single trials, as those of a plain module are written."""
+    return [store.cut(record, range(trial, trial + 1)) for trial in record["trials"]]
+
+
+def as_singles(folder, record, trials=TRIALS):
+    """A store with files of single trials, and their names."""
+    held = Store(folder)
+    for single in singles(record)[:trials]:
+        held.write(single)
+    return held
+
+
+@pytest.mark.parametrize("parts", [{}, {"auxiliary": False}, {"further": True}], ids=str)
+def test_trials_that_were_stored_one_by_one_are_read_as_a_group(tmp_path, parts):
+    record = make_record(**parts)
+    held, configuration = as_singles(tmp_path, record), record["configuration"]
+    assert [path.name for path in held.files()] == [f"trials-00{i}-00{i}.json.gz" for i in range(TRIALS)]
+    read = held.read(configuration, range(TRIALS))
+    assert store.differing(read, record) == [] and read.keys() == record.keys()
+    assert read["provenance"]["seconds"] == pytest.approx(3 * record["provenance"]["seconds"], abs=1e-3)
+    assert held.find(configuration, range(TRIALS)) is None
+    assert held.read(configuration, range(TRIALS + 1)) is None and held.missing(configuration, TRIALS) == []
+    assert held.missing(configuration, TRIALS + 1) == [range(TRIALS + 1)]
+    [path, *_] = held.files()
+    path.unlink()
+    assert held.read(configuration, range(TRIALS)) is None
+    assert store.differing(held.read(configuration, range(1, TRIALS)), store.cut(record, range(1, TRIALS))) == []
+
+
+def test_a_group_is_put_together_of_longer_files_too(tmp_path):
+    """Three trials were stored as a group, then two more one by one."""
+    record = make_record(trials=5)
+    held, configuration = Store(tmp_path), record["configuration"]
+    for trials in (range(3), range(3, 4), range(4, 5)):
+        held.write(store.cut(record, trials))
+    assert store.differing(held.read(configuration, range(5)), record) == []
+    held.gather(configuration, range(5))
+    assert [path.name for path in held.files()] == ["trials-000-002.json.gz", "trials-000-004.json.gz"]
+    assert store.differing(held.read(configuration, range(5)), record) == []
+    assert store.differing(held.read(configuration, range(1, 4)), store.cut(record, range(1, 4))) == []
+
+
+def test_gathered_trials_are_one_file_and_those_of_the_trials_go(tmp_path):
+    record = make_record()
+    held = as_singles(tmp_path / "own", record)
+    held.gather(record["configuration"], range(TRIALS + 1))
+    assert len(list(held.files())) == TRIALS, "they are no whole group yet"
+    before = held.read(record["configuration"], range(TRIALS))
+    for _ in range(2):
+        held.gather(record["configuration"], range(TRIALS))
+        [path] = held.files()
+        assert path.name == "trials-000-002.json.gz" and store.read(path) == before
+    published = as_singles(tmp_path / "published", record)
+    Store(tmp_path / "other", also=[published.root]).gather(record["configuration"], range(TRIALS))
+    assert len(list(published.files())) == TRIALS, "nothing goes where it is only read"
+
+
+def test_a_fault_while_trials_are_gathered_loses_none(tmp_path):
+    record = make_record()
+    for k in range(1, 100):
+        held = as_singles(tmp_path / str(k), record)
+        with pytest.MonkeyPatch.context() as patch:
+            faults = Faults(patch, k)
+            try:
+                held.gather(record["configuration"], range(TRIALS))
+            except OSError as error:
+                assert "injected" in str(error)
+        assert store.differing(held.read(record["configuration"], range(TRIALS)), record) == [], faults.name
+        held.gather(record["configuration"], range(TRIALS))
+        assert store.differing(held.read(record["configuration"], range(TRIALS)), record) == []
+        if faults.name is None:
+            break
+    assert k > 6, "hardly a fault was tried"
+
+
+def test_a_damaged_file_of_a_single_trial_is_named(tmp_path):
+    record = make_record()
+    held = as_singles(tmp_path, record)
+    path = list(held.files())[1]
+    path.write_bytes(path.read_bytes()[:-9])
+    for ask in (held.read, held.gather):
+        with pytest.raises(store.DamagedResultError, match=r"trials-001-001\.json\.gz cannot be trusted"):
+            ask(record["configuration"], range(TRIALS))
+    assert len(list(held.files())) == TRIALS
+
+
+def test_joined_trials_say_where_each_of_them_comes_from():
+    """A group that was trained by two versions of the code must not look as if one had trained it."""
+    same = {"cpu": "this one", "dirty": False, "threads": 1}
+    first, second, third = (
+        {**record, "provenance": {**same, **own}}
+        for record, own in zip(
+            singles(make_record()),
+            (
+                {"commit": "a", "started": "2030-01-01", "seconds": 1.5},
+                {"commit": "b", "started": "2030-01-02", "seconds": 2.0, "dirty": True},
+                {"commit": "a", "started": "2030-01-03", "seconds": 3.0},
+            ),
+            strict=True,
+        )
+    )
+    assert store.joined([first, third])["provenance"] == {
+        **same,
+        **{"commit": "a", "started": "2030-01-01", "seconds": 4.5},
+    }
+    assert store.joined([first, second, third])["provenance"] == {
+        **same,
+        **{"commit": "a and b", "started": "2030-01-01", "seconds": 6.5, "dirty": True},
+    }
 
 
 @pytest.mark.parametrize("name", ["with a space", "Größe-数字-é", "semi;colon'quote"])
@@ -589,7 +755,7 @@ def test_what_is_no_json_number_has_no_canonical_text(value):
 
 def old_file(root, record):
     """Write a record as schema 1 had it: `data`, no digits that were named, plain text."""
-    old = {name: value for name, value in record.items() if name not in ("last_named", "measures")}
+    old = {name: value for name, value in record.items() if name != "last_named"}
     old |= {"schema": 1, "data": old.pop("fingerprints")}
     path = store.group_path(root, record["configuration"], record["trials"]).with_suffix("")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -599,7 +765,7 @@ def old_file(root, record):
 
 def carried(record):
     """What an old file's record must become: another name, the new schema, and not a number that differs."""
-    return {name: value for name, value in record.items() if name not in ("last_named", "measures")}
+    return {name: value for name, value in record.items() if name != "last_named"}
 
 
 def test_a_file_of_schema_1_is_carried_over(tmp_path):

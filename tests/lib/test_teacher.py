@@ -1,5 +1,6 @@
 """The Teacher: what a step changes and what it must not, how epochs go on, what is measured, and what is refused."""
 
+import copy
 import itertools
 import math
 
@@ -13,9 +14,9 @@ from lib.architectures import CAUX, SAUX, WSN, Network, comparer, extractor, hea
 from lib.layers import Linear
 from lib.pairs import Pairs
 from lib.registry import ARCHITECTURES
-from lib.tasks import CLASSES, COMPARISON, judge
+from lib.tasks import CLASSES, COMPARISON, judge, loss_of
 from lib.teacher import DivergedError
-from tests.lib.stacks import implementations, make, noise, sets, state, teacher
+from tests.lib.stacks import implementations, make, noise, sets, state, teacher, weights
 
 every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(ARCHITECTURES, (True, False))))
 OPTIMIZERS = {
@@ -224,6 +225,320 @@ def test_a_head_that_is_read_learns_from_its_reader_too():
         teacher().train(network, epochs=1, batch_size=25)
         moved = [not torch.equal(value, before[name]) for name, value in network.classes.state_dict().items()]
         assert all(moved) if moves else not any(moved)
+
+
+@pytest.mark.parametrize("own", [{"second": 0.2}, {"second": 0.2, "classes": 1.5}, {"classes": 0.0}], ids=str)
+def test_heads_may_have_weights_of_their_own(own):
+    """The gradient of one step on all pairs is that of the sum; a factor of the network counts, too."""
+    network = make(Heads)
+    teacher().train(network, epochs=1, batch_size=25, auxiliary_weight=0.7, auxiliary_weights=own)
+    by_hand, losses, _ = judged(Heads)
+    each = {"classes": own.get("classes", 0.7), "second": 0.5 * own.get("second", 0.7)}
+    (losses["answer"] + each["classes"] * losses["classes"] + each["second"] * losses["second"]).sum().backward()
+    assert_equal(gradients(network), gradients(by_hand), atol=1e-14)
+
+
+def judged(architecture, **options):
+    """An untrained network, what each head loses on the first batch of `teacher`, if that has all, and its outputs."""
+    network = make(architecture, **options)
+    (batch,) = teacher().batches(25, like=next(network.parameters()))
+    outputs = network.train()(batch.images)
+    return network, {name: loss_of(outputs[name], task, batch.classes) for name, task in network.heads.items()}, outputs
+
+
+def gradients(network):
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+def within(values, *parts):
+    """Those of some parts."""
+    return {name: value for name, value in values.items() if name.startswith(parts)}
+
+
+# ---------------------------------------------------------------- where the answer's gradient stops
+
+STEP = {"epochs": 1, "batch_size": 25}
+
+
+@implementations
+def test_stopped_at_the_extractor_it_learns_from_the_auxiliary_head_alone(implementation):
+    options = {"dtype": torch.float32, "implementation": implementation}
+    network = make("CAUX", **options)
+    teacher().train(network, stopped="extract", **STEP)
+    by_hand, losses, _ = judged("CAUX", **options)
+    (0.3 * losses["auxiliary"]).sum().backward()
+    assert_equal(within(gradients(network), "extract", "auxiliary"), gradients(by_hand))  # bit by bit
+    by_hand, losses, _ = judged("CAUX", **options)
+    losses["answer"].sum().backward()
+    assert_equal(within(gradients(network), "compare"), within(gradients(by_hand), "compare"))
+    unstopped = make("CAUX", **options)
+    teacher().train(unstopped, **STEP)
+    for name, gradient in within(gradients(unstopped), "extract").items():
+        assert not torch.equal(gradient, gradients(network)[name]), "the answer says nothing here: vacuous"
+
+
+@implementations
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_stopped_at_the_extractor_a_network_without_another_head_never_changes_it(implementation, settings):
+    network = make("WSN", dtype=torch.float32, implementation=implementation)
+    before = state(network)
+    teacher().train(network, epochs=2, batch_size=10, stopped="extract", **settings)
+    for name, value in network.state_dict().items():
+        statistics = "running" in name
+        assert torch.equal(value, before[name]) == (name.startswith("extract") and not statistics), name
+
+
+@implementations
+def test_stopped_within_the_extractor_the_layers_above_it_still_learn(implementation):
+    network = make("WSN", dtype=torch.float32, implementation=implementation)
+    before = weights(network)
+    teacher().train(network, epochs=1, batch_size=10, stopped="extract.0")
+    for name, value in weights(network).items():
+        assert torch.equal(value, before[name]) == name.startswith("extract.0"), name
+
+
+class Bottleneck(Network):
+    """Compares what the auxiliary head says of the two digits."""
+
+    heads = {"answer": COMPARISON, "auxiliary": CLASSES}  # noqa: RUF012
+    features = False  # does the comparison read the features, too?
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.extract = extractor(sizes)
+        self.auxiliary = head(sizes, sizes.maps, (8,), CLASSES, "auxiliary")
+        channels, height, width = sizes.maps
+        read = 2 * sizes.outputs(CLASSES) + 2 * channels * height * width * self.features
+        self.compare = Linear(sizes.trials, read, sizes.outputs(COMPARISON))
+
+    def forward(self, images):
+        maps = self.extract(images.unsqueeze(3))
+        classes = self.auxiliary(maps.flatten(1, 2)).unflatten(1, (-1, 2))
+        read = [self.seen(classes).flatten(2), *([maps.flatten(2)] if self.features else [])]
+        return {"answer": self.compare(torch.cat(read, dim=2)), "auxiliary": classes}
+
+    def seen(self, classes):
+        return classes
+
+
+class Wide(Bottleneck):
+    features = True
+
+
+def cut(architecture):
+    """The same network, in which the comparison reads the classes as data."""
+    return type(architecture.__name__, (architecture,), {"seen": lambda self, classes: classes.detach()})
+
+
+@implementations
+@pytest.mark.parametrize("architecture", [Bottleneck, Wide])
+def test_stopped_at_the_head_that_it_reads_the_answer_learns_by_the_other_paths_only(architecture, implementation):
+    options = {"dtype": torch.float32, "implementation": implementation, "trials": 3}
+    ours, theirs, free = (make(each, **options) for each in (architecture, cut(architecture), architecture))
+    for network, stopped in ((ours, "auxiliary"), (theirs, ""), (free, "")):
+        teacher(trials=3).train(network, stopped=stopped, **STEP)
+    assert_equal(gradients(ours), gradients(theirs), atol=1e-6)
+    for name, gradient in within(gradients(ours), "extract", "auxiliary").items():
+        assert (gradient - gradients(free)[name]).abs().max() > 1e-5, f"{name} never had a gradient through the head"
+    alone, losses, _ = judged(architecture, **{**options, "trials": 2})
+    (0.3 * losses["auxiliary"]).sum().backward()
+    for name, gradient in within(gradients(ours), "extract", "auxiliary").items():
+        same = torch.allclose(gradient[:2], gradients(alone)[name], rtol=0, atol=1e-6)
+        assert same == (name.startswith("auxiliary") or architecture is Bottleneck), name
+
+
+def test_stopping_goes_on_for_all_epochs_with_each_optimizer():
+    """As if the comparison had read the classes as data all along."""
+    for settings in OPTIMIZERS.values():
+        ours, theirs = make(Wide), make(cut(Wide))
+        teacher().train(ours, epochs=3, batch_size=10, stopped="auxiliary", **settings)
+        teacher().train(theirs, epochs=3, batch_size=10, **settings)
+        assert_equal(state(ours), state(theirs), atol=1e-10)
+
+
+class Diverges(CAUX):
+    def forward(self, images):
+        return {name: values / 0 for name, values in super().forward(images).items()}
+
+
+def test_after_a_training_no_hook_is_left_and_all_may_learn_again():
+    settings = {"epochs": 3, "batch_size": 10, "stopped": "extract", "frozen": ["compare", "extract.1"]}
+
+    def as_before(network):
+        assert not any(part._forward_hooks for part in network.modules())
+        return all(parameter.requires_grad for parameter in network.parameters())
+
+    network = make("CAUX")
+    teacher().train(network, **settings)
+    assert as_before(network)
+    for epoch in teacher().epochs(network, **settings):
+        if epoch.number == 2:
+            assert not network.compare[1].weight.requires_grad
+            break
+    del epoch
+    assert as_before(network)
+    network = make(Diverges)
+    with pytest.raises(DivergedError):
+        teacher().train(network, **settings)
+    assert as_before(network)
+    network = make("CAUX")
+    network.auxiliary.requires_grad_(False)
+    teacher().train(network, **settings)
+    assert not as_before(network) and not any(each.requires_grad for each in network.auxiliary.parameters())
+
+
+class Listed(nn.Module):
+    """Layers in a list, which is not called, and one that returns two tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(28, 8), nn.Linear(8, 2)])
+        self.read = nn.LSTM(14, 14, batch_first=True)
+
+    def forward(self, images):
+        lines, _ = self.read(images.flatten(1, 2).float())
+        return self.layers[1](self.layers[0](lines[:, [13, 27]].flatten(1)).relu())
+
+
+@pytest.mark.parametrize(
+    ("stopped", "sentence"),
+    [
+        ("layers", "stopped is 'layers', which the network never calls; allowed: a part that it calls"),
+        ("read", "stopped is 'read', whose output is tuple; allowed: a part that returns a tensor"),
+        ("reader", "Listed has no part 'reader'; its parts: layers, read"),
+    ],
+)
+def test_a_part_at_which_nothing_can_stop_is_refused(stopped, sentence):
+    train, test = (Pairs(pairs.images[0], pairs.classes[0]) for pairs in sets())
+    module = Listed()
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        Teacher(train, test).train(module, stopped=stopped, **STEP)
+    assert not any(part._forward_hooks for part in module.modules())
+    Teacher(train, test).train(module, stopped="layers.0", **STEP)
+
+
+# ---------------------------------------------------------------- first some heads, then some parts
+
+
+@implementations
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_at_first_only_some_heads_count_and_then_some_parts_are_frozen(implementation, settings):
+    network, states = make("CAUX", dtype=torch.float32, implementation=implementation), []
+    states.append(state(network))
+    phases = {"first": ["auxiliary"], "first_epochs": 2, "frozen": ["extract", "auxiliary"]}
+    history = teacher().train(
+        network, epochs=4, batch_size=10, on_epoch=lambda model: states.append(state(model)), **phases, **settings
+    )
+    for number, (before, after) in enumerate(itertools.pairwise(states), 1):
+        still = ("compare",) if number <= 2 else ("extract", "auxiliary")  # running statistics, too
+        for name, value in after.items():
+            assert torch.equal(value, before[name]) == name.startswith(still), f"{name} in epoch {number}"
+    losses = history.array("auxiliary_train_loss")
+    assert (losses[:, 1] < losses[:, 0]).all() and np.isfinite(history.array("train_loss")).all()
+
+
+@implementations
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_frozen_from_the_start_weights_stay_as_they_were_drawn_and_statistics_move(implementation, settings):
+    network = make("CAUX", dtype=torch.float32, implementation=implementation)
+    before = state(network)
+    teacher().train(network, epochs=2, batch_size=10, frozen=["extract", "compare.3"], **settings)
+    for name, value in network.state_dict().items():
+        still = name.startswith(("extract", "compare.3")) and "running" not in name
+        assert torch.equal(value, before[name]) == still, name
+
+
+@implementations
+@pytest.mark.parametrize("first_epochs", [0, 1])
+def test_below_a_frozen_block_the_first_block_still_learns(implementation, first_epochs):
+    """In evaluation mode the gradient passes through running statistics, which the compiled block does not know."""
+    network = make("WSN", dtype=torch.float32, implementation=implementation)
+    states, reference = [], make("WSN", dtype=torch.float64)
+    phases = {"first_epochs": first_epochs, "frozen": ["extract.1"], "epochs": 2, "batch_size": 10}
+    teacher().train(network, on_epoch=lambda model: states.append(state(model)), learning_rate=0.1, **phases)
+    teacher().train(reference, learning_rate=0.1, **phases)
+    for name, value in states[1].items():
+        still = name.startswith("extract.1") and (first_epochs == 1 or "running" not in name)
+        assert torch.equal(value, states[0][name]) == still, name
+        torch.testing.assert_close(value.double(), reference.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_where_all_that_a_loss_reaches_is_frozen_the_others_go_on():
+    """And where nothing is left to learn, nothing changes."""
+    for stopped in ("", "extract"):
+        network, states = make("CAUX"), []
+        phases = {"first_epochs": 1, "frozen": ["extract", "compare"], "stopped": stopped}
+        teacher().train(network, on_epoch=lambda model, kept=states: kept.append(state(model)), epochs=2, **phases)
+        for name, value in states[1].items():
+            assert torch.equal(value, states[0][name]) != name.startswith("auxiliary"), name
+        whole = {"first_epochs": 1, "frozen": ["extract", "compare", "auxiliary"], "stopped": stopped}
+        network, states = make("CAUX"), []
+        teacher().train(network, on_epoch=lambda model, kept=states: kept.append(state(model)), epochs=2, **whole)
+        assert_equal(states[1], states[0])
+
+
+class Plainly(nn.Module):
+    """A plain module with two heads, and with running statistics in the part that both read."""
+
+    heads = {"answer": COMPARISON, "second": COMPARISON}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.read = nn.Sequential(nn.Flatten(), nn.Linear(392, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU())
+        self.answer, self.second = nn.Linear(8, 2), nn.Linear(8, 2)
+
+    def forward(self, images):
+        read = self.read(images)
+        return self.answer(read), self.second(read)
+
+
+@pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize(("first", "first_epochs"), [(["second"], 2), ([], 1), ([], 0)], ids=str)
+@pytest.mark.parametrize("stopped", ["", "read"])
+def test_a_plain_module_learns_in_phases_as_in_a_loop_written_by_hand(settings, first, first_epochs, stopped):
+    train, test = (Pairs(pairs.images[0], pairs.classes[0]) for pairs in sets())
+    target = (train.classes[:, 0] <= train.classes[:, 1]).long()
+    torch.manual_seed(0)
+    module = Plainly().double()
+    by_hand = copy.deepcopy(module)
+    phases = {"first": first, "first_epochs": first_epochs, "frozen": ["read"], "stopped": stopped}
+    Teacher(train, test, [np.random.default_rng(9)]).train(module, epochs=3, batch_size=10, **phases, **settings)
+
+    if settings["optimizer"] == "adam":
+        step = torch.optim.Adam(by_hand.parameters(), lr=0.01)
+    else:
+        step = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=settings.get("momentum", 0))
+    order = np.random.default_rng(9)
+    for epoch in range(3):
+        by_hand.train()
+        if epoch >= first_epochs:
+            by_hand.read.requires_grad_(False)
+            by_hand.read.train(first_epochs == 0)
+        for rows in torch.from_numpy(order.permutation(25)).split(10):
+            step.zero_grad()
+            read = by_hand.read(train.images[rows].double())
+            answer = nn.CrossEntropyLoss()(by_hand.answer(read.detach() if stopped else read), target[rows])
+            second = nn.CrossEntropyLoss()(by_hand.second(read), target[rows])
+            (0.3 * second if first and epoch < first_epochs else answer + 0.3 * second).backward()
+            step.step()
+    assert_equal(state(module), state(by_hand), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"first": ["auxilary"], "first_epochs": 1},
+            "first is 'auxilary'; allowed: 'answer', 'auxiliary' (did",
+        ),
+        ({"auxiliary_weights": {"answer": 1}}, "auxiliary_weights is 'answer'; allowed: 'auxiliary'"),
+        ({"frozen": ["extractor"]}, "CAUX has no part 'extractor'; its parts: extract, compare, auxiliary"),
+    ],
+)
+def test_heads_and_parts_that_are_not_there_are_refused(settings, sentence):
+    with pytest.raises(ValueError) as caught:
+        teacher().train(make("CAUX"), epochs=2, **settings)
+    assert str(caught.value).startswith(sentence)
 
 
 # ---------------------------------------------------------------- epochs, one after the other

@@ -5,13 +5,17 @@ import json
 import shlex
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import papermill
 import pytest
+from click.testing import CliRunner
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from papermill.cli import papermill as papermill_command
 
 from lib import Experiment, Store
+from lib.analysis import default_store
 from lib.machine import ROOT
 from report import comparison, statistics
 from report.comparison import Comparison
@@ -57,16 +61,55 @@ def test_names_tell_the_sides_apart_and_say_what_is_shared_once(a, b, both, name
     assert title in (None, compared.title)
 
 
-def test_two_classes_of_one_name_are_told_apart_by_their_modules(tmp_path, monkeypatch):
-    for module in ("ours_of_test", "theirs_of_test"):
-        source = "from lib import architectures\n\n\nclass WSN(architectures.WSN):\n    pass\n"
-        (tmp_path / f"{module}.py").write_text(source)
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module whose classes, of the given names, are small plain networks, each another one."""
+
+    def write(name, *classes):
+        source = "from torch import nn\n\n\n"
+        for each in classes:
+            source += f"class {each}(nn.Sequential):\n    def __init__(self):\n"
+            source += f"        super().__init__(nn.Flatten(), nn.Linear(392, 2))  # {name}\n\n\n"
+        (tmp_path / f"{name}.py").write_text(source)
+
     monkeypatch.syspath_prepend(tmp_path)
+    return write
+
+
+def test_two_classes_of_one_name_are_told_apart_by_their_modules(module):
+    module("ours_of_test", "WSN")
+    module("theirs_of_test", "WSN")
     ours, theirs = "ours_of_test:WSN", "theirs_of_test:WSN"
     assert Comparison.of("1", ours, theirs).names == (ours, theirs)
+    assert Comparison.of("1", ours, theirs).title == "theirs_of_test:WSN against ours_of_test:WSN"
     assert Comparison.of("1", "WSN", f"{ours} momentum=0.9").names == ("WSN", f"{ours}, momentum 0.9")
     assert Comparison.of("1", ours, "SN").names == ("WSN", "SN")
-    assert Comparison.of("1", "CAUX", ours, "fully_convolutional=true").names[1] == "fully convolutional WSN"
+    assert Comparison.of("1", "SN fully_convolutional=true", ours).names == ("fully convolutional SN", "WSN")
+
+
+@pytest.mark.parametrize("name", ["labels", "hot", "_Mine", "fully", "encoding", "e", "one"])
+def test_a_class_may_be_called_as_any_word_is(name, module):
+    """Also as one that stands in the names of experiments."""
+    module(f"one_{name}", name)
+    module(f"two_{name}", name)
+    one, two = f"one_{name}:{name}", f"two_{name}:{name}"
+    compared = Comparison.of("1", one, two, "one_hot_encoding=false")
+    assert compared.names == (f"{one} without one-hot labels", f"{two} without one-hot labels")
+    assert compared.title == f"{two} against {one} without one-hot labels"
+    assert Comparison.of("1", "CAUX", one).title == f"{name} against CAUX"
+
+
+def test_stacks_of_one_name_are_told_apart_in_both_forms(tmp_path, monkeypatch):
+    for module in ("stack_of_test", "other_stack_of_test"):
+        source = "from lib import architectures\n\n\nclass fully(architectures.WSN):\n    pass\n"
+        (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    compared = Comparison.of("1", "stack_of_test:fully", "other_stack_of_test:fully", "fully_convolutional=true")
+    assert compared.names == (
+        "fully convolutional stack_of_test:fully",
+        "fully convolutional other_stack_of_test:fully",
+    )
+    assert compared.title.startswith("Fully convolutional other_stack_of_test:fully against fully convolutional stack")
 
 
 # Words
@@ -95,7 +138,7 @@ def test_any_two_experiments_have_names_parameters_and_a_command_that_say_them(a
     assert Comparison.of(**parameters) == compared
     assert not set(parameters["both"].split()) & {*parameters["a"].split(), *parameters["b"].split()}
     words = shlex.split(compared.command(25))
-    passed = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    passed = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word in ("-p", "-r")}
     assert passed == {name: value for name, value in {**parameters, "trials": "25"}.items() if value}
 
 
@@ -122,17 +165,21 @@ def test_papermill_sees_every_parameter(path):
 
 
 @pytest.mark.parametrize(
-    ("number", "said", "label"),
-    [
-        ("6a, momentum", "6a, momentum", "6a-momentum"),
-        (7, "7", "7"),
-        (7.5, "7.5", "7-5"),
-        ("S-SAUX", "S-SAUX", "s-saux"),
-    ],
+    ("number", "label"), [("6a, momentum", "6a-momentum"), ("7", "7"), ("7.50", "7-50"), ("S-SAUX", "s-saux")]
 )
-def test_a_number_is_text_or_a_number_and_makes_a_label(number, said, label):
-    compared = Comparison.of(number, "SN", "WSN")
-    assert (compared.number, compared.label) == (said, label)
+def test_a_number_makes_a_label(number, label):
+    assert Comparison.of(number, "SN", "WSN").label == label
+
+
+@pytest.mark.parametrize("number", ["7", "1e3", "7.50", "007", "6a, momentum", "nan", "None"])
+def test_the_command_says_what_papermill_reads(number, tmp_path):
+    compared = Comparison.of(number, "SN", "WSN", "momentum=0.9")
+    _, notebook, _, *options = shlex.split(compared.command(25))
+    out = tmp_path / "out.ipynb"
+    done = CliRunner().invoke(papermill_command, [str(ROOT / notebook), str(out), "--prepare-only", *options])
+    assert done.exit_code == 0, done.output
+    passed = json.loads(out.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
+    assert passed == {**compared.parameters(), "trials": 25}
 
 
 def test_settings_are_laid_over_both_sides():
@@ -149,7 +196,16 @@ def test_settings_are_laid_over_both_sides():
         (("1", "SN", "WNS"), ValueError, r"architecture is 'WNS'; .* \(did you mean 'WSN'\?\)"),
         (("1", "SN", "WSN epoch=3"), TypeError, r"'epoch' \(did you mean 'epochs'\?\)"),
         (("1", 5, "WSN"), TypeError, "in words such as 'CAUX momentum=0.9'; got 5"),
-        (("?", "SN", "WSN"), ValueError, "number is '\\?'; allowed: what a figure can be called"),
+        (("1", "SN", "WSN epochs=0"), ValueError, r"epochs is 0; allowed: 1 to 100,000 \(b is 'WSN epochs=0'\)$"),
+        (("1", "SN", "WSN", "epochs=0"), ValueError, r"epochs is 0; .* \(a is 'SN', both is 'epochs=0'\)$"),
+        (("1", "lib.tasks:Task", "WSN"), ValueError, "architecture is 'lib.tasks:Task', which is neither"),
+        (("?", "SN", "WSN"), ValueError, r"number is '\?'; allowed: what a figure can be called"),
+        (("", "SN", "WSN"), ValueError, "number is ''; allowed: a text that is not empty"),
+        (("6a\n# more", "SN", "WSN"), ValueError, r"number is '6a\\n# more'; allowed: what a figure can be called"),
+        (("../6a", "SN", "WSN"), ValueError, r"number is '\.\./6a'; allowed: what a figure can be called"),
+        (("6" * 41, "SN", "WSN"), ValueError, r"number is '6+\.\.\.6+'; allowed: .* in up to 40 letters"),
+        ((7, "SN", "WSN"), TypeError, r"number is 7 \(int\); allowed: a text .* -r number 7\)$"),
+        ((None, "SN", "WSN"), TypeError, r"number is None; allowed: a text"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_sentence(arguments, error, message):
@@ -197,6 +253,7 @@ def test_only_those_that_should_have_seen_the_same_pairs_must_have():
 
 def test_a_result_is_written_as_mean_and_sd():
     assert comparison.plus_minus(made(75.0, noise=0)) == "75.0 ± 0.0 %"
+    assert comparison.plus_minus(made(75.0, noise=0, trials=1)) == "75.0 %"
 
 
 # What the notebook says
@@ -252,3 +309,74 @@ def test_equal_results_are_called_equal():
 
 def first_half(longer):
     return [trial[:EPOCHS] for trial in longer.records[0]["test_correct"]]
+
+
+def drawn(**parameters):
+    """The figure of notebook 3 with its caption, its alternative text and what is said, from what is stored."""
+    nb = json.loads((ROOT / comparison.NOTEBOOK).read_text(encoding="utf-8"))
+    parameters_cell, checks, first, *others, _ = ["".join(c["source"]) for c in nb["cells"] if c["cell_type"] == "code"]
+    shown = SimpleNamespace(said=[])
+    names = {}
+    exec(parameters_cell, names)
+    names |= parameters
+    exec("\n".join([checks, first]), names)
+    names["display"] = SimpleNamespace(
+        say=shown.said.append, escape=str, show_figure=lambda fig, **more: shown.__dict__.update(fig=fig, **more)
+    )
+    exec("\n".join(others), names)
+    plt.close(shown.fig)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "both", "names"),
+    [
+        ("net_v1:Mine", "net_v2:Mine", "", ("net_v1:Mine", "net_v2:Mine")),
+        (
+            "net_v1:Mine",
+            "net_v1:Mine",
+            "one_hot_encoding=no",
+            None,
+        ),
+        (
+            "net_v1:Mine learning_rate=0.1",
+            "net_v2:Mine",
+            "",
+            ("net_v1:Mine, learning rate 0.1", "net_v2:Mine"),
+        ),
+        (
+            "WSN",
+            "report.peers:SharedLeNet",
+            "",
+            ("WSN", "SharedLeNet"),
+        ),
+        (
+            "report.peers:SharedLeNet auxiliary_weight=2",
+            "report.peers:SharedLeNet auxiliary_weight=0",
+            "",
+            ("SharedLeNet, auxiliary weight 2.0", "SharedLeNet, auxiliary weight 0.0"),
+        ),
+    ],
+)
+def test_two_networks_are_two_curves_whatever_they_are_called(a, b, both, names, module):
+    for version in ("net_v1", "net_v2"):
+        module(version, "Mine")
+    if names is None:
+        with pytest.raises(ValueError, match=f"a and b are both {a} one_hot_encoding=False; a comparison needs"):
+            drawn(a=a, b=b, both=both)
+        return
+    compared = Comparison.of("6a", a, b, f"{SMALL} {both}")
+    counts = np.array([[5, 6], [5, 7], [5, 8]])
+    store_result(default_store(), compared.a, counts)
+    store_result(default_store(), compared.b, counts + 1)
+    shown = drawn(a=a, b=b, both=f"{SMALL} {both}", trials=3)
+    first, second = names
+    above = shown.fig.axes[0]
+    assert above.get_legend_handles_labels()[1] == [f"{first} (n = 3)", f"{second} (n = 3)"]
+    curves = [line.get_ydata().tolist() for line in above.get_lines()[:2]]
+    assert curves == [[50, 70], [60, 80]]
+    assert f"{first} goes from 50.0 to 70.0 percent, {second} from 60.0 to 80.0" in shown.alt
+    heading, sentence = shown.said
+    assert heading.startswith(f"## {compared.title} ") and compared.title.startswith(second)
+    assert f"{second} differs from {first} by +10.00 points" in sentence
+    assert f"`{compared.command(3)}`" in shown.caption

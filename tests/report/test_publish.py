@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ from lib import Store, store
 from lib.machine import ROOT
 from report import publish, study
 
-README = "# Title\n\nFirst.\n\n<!-- results -->\nold\n<!-- /results -->\n\nLast.\n"
+README = "# Title\n\nFirst.\n\n<!-- results -->\nold\n<!-- /results -->\n\nLast.\n<!-- speed -->\n<!-- /speed -->\n"
 TRIALS, SMALL = 3, "epochs=2 train_pairs=50 test_pairs=10"
+ORIGIN = {
+    **dict.fromkeys(("commit", "python", "torch", "numpy", "cpu", "device", "dtype", "implementation"), "some"),
+    **{"threads": 1, "stack": 3, "dirty": False, "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0},
+}
 FILES = ["README.md", "report/published/claims.json", "report/published/accuracy.csv"]
 
 
@@ -33,7 +38,7 @@ def store_result(held, experiment, correct):
         "auxiliary_test_loss": losses if auxiliary else None,
         "last_bits": [store.hex_of([i < k for i in range(n)]) for k in right],
         "last_table": [[[[k, n], *[[0, 0]] * 9], *[[[0, 0]] * 10] * 9] for k in right],
-        "provenance": {},
+        "provenance": ORIGIN,
     }
     held.write(record)
 
@@ -77,7 +82,9 @@ def test_the_table_has_the_stored_numbers(project):
 def test_all_outside_of_the_markers_stays(project):
     text = (project / "README.md").read_text(encoding="utf-8")
     assert text.startswith(README.split("old")[0])
-    assert text.endswith(README.split("old")[1])
+    end, last = README.split("old")[1].split("<!-- /speed -->")
+    assert end in text and text.endswith(f"<!-- /speed -->{last}")
+    assert re.search(r"<!-- speed -->\nA plain module's trials train one by one: .* \d+ times as long", text)
     written = [path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()]
     assert sorted(written) == sorted(FILES)  # no other file left behind
 

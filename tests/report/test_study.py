@@ -11,9 +11,13 @@ from report import study
 from report.comparison import Comparison
 
 
-def test_every_setting_says_who_chose_it():
+def test_every_setting_that_does_something_says_who_chose_it():
     rows = study.hyperparameters(Experiment())
-    assert [name for name, *_ in rows] == list(SETTINGS)
+    assert [name for name, *_ in rows] == [name for name, known in SETTINGS.items() if known.neutral != known.default]
+    assert {"architecture", "hidden", "train_pairs", "seed"} <= {name for name, *_ in rows}
+    more = study.hyperparameters(Experiment.parse("CAUX train_digits=100 auxiliary_weights=auxiliary:0.5"))
+    assert ("train_digits", "100", "we", "distinct digits behind the training pairs") in more
+    assert ("auxiliary_weight", "0.5", "we", SETTINGS["auxiliary_weight"].remark) in more, "one weight for all"
     assert all(source for _, _, source, _ in rows)
     assert ("learning_rate", "0.01", "the original", "section 1.3") in rows
     assert ("sigmoid", "yes", "the original", "section 1.2: output activation; ReLU inside") in rows
@@ -58,6 +62,37 @@ def test_settings_are_laid_over_the_comparisons_too():
     assert list(chapters) == list(study.CHAPTERS)[:2]
     first = next(iter(chapters.values()))[0]
     assert first.parameters() == {"number": "6a", "a": "SN", "b": "WSN", "both": "dataset=digits epochs=20"}
+
+
+def test_the_study_is_asked_for_with_settings_that_all_of_it_shares():
+    assert study.asked("") == study.EXPERIMENTS and study.asked("", forms=False) == study.STANDARD
+    small = study.asked("dataset=digits epochs=20", forms=False)
+    assert len(set(small)) == 8 and {(e.dataset, e.epochs) for e in small} == {("digits", 20)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "forms", "message"),
+    [
+        (
+            "momentum=0.5",
+            False,
+            r"^settings is 'momentum=0.5', which says momentum; .*not architecture, momentum",
+        ),
+        (
+            "optimizer=adam momentum=0",
+            True,
+            r"which says momentum; allowed: .*, fully_convolutional$",
+        ),
+        ("report.peers:SharedLeNet", True, r"which says architecture; allowed: "),
+        ("one_hot_encoding=true", True, r"which says one_hot_encoding; allowed: "),
+        ("fully_convolutional=true", False, r"which says fully_convolutional; allowed: "),
+        ("one_hot_encoding=no momentum=0", True, r"says one_hot_encoding and momentum; allowed: .*convolutional$"),
+        ("hidden=0", False, r"^hidden is '0'; allowed: sizes joined by hyphens"),
+    ],
+)
+def test_settings_that_leave_nothing_to_compare_are_refused(settings, forms, message):
+    with pytest.raises(ValueError, match=message):
+        study.asked(settings, forms)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 -- Both outputs are written from this document, so they number, refer and cite alike. Markdown keeps the look it has in
 -- JupyterLab: `# Data <!-- #sec-data -->` labels a heading, `[the figure](#fig-6a)` becomes "Figure 6a".
 
--- What JupyterLab reads too, plus footnotes; no syntax for attributes, raw TeX or raw output formats.
+-- What JupyterLab reads too, plus footnotes; no syntax for attributes or raw output formats.
 local DIALECT = 'markdown_strict-four_space_rule+all_symbols_escapable+autolink_bare_uris+backtick_code_blocks+footnotes'
   .. '+inline_notes+intraword_underscores+lists_without_preceding_blankline+pipe_tables+shortcut_reference_links+smart'
   .. '+startnum+strikeout+tex_math_dollars'
@@ -11,23 +11,122 @@ local NAMES = {fig = 'Figure', tbl = 'Table', sec = 'Section'}
 
 local html          -- is the output HTML (else Typst)?
 local dialect       -- DIALECT, with citations where there is a bibliography
+local mark          -- is around what stands for a picture; no text has it
+local places        -- of the cells, for messages
+local cell          -- number of the cell whose texts are read, if it is one's
 local numbers = {}  -- label -> '6a'
 local taken = {}    -- every id and every figure's number that is in use
 local depth = 0     -- level of the last heading; the next one is at most one deeper
 local count = {supplement = 0, table = 0, unnumbered = 0, heading = {0, 0, 0, 0, 0}}
 
-local function fail(message) error(message, 0) end
+local function fail(message) error((cell and places[cell + 1] .. ': ' or '') .. message, 0) end
 
 local function claim(id, what)
   if taken[id] then fail(what .. ' is used twice') end
   taken[id] = true
 end
 
--- HTML in Markdown never arrives as markup: comments vanish, <br> breaks the line, anything else is shown as text.
+local function raw(text) return pandoc.RawBlock(html and 'html' or 'typst', text) end
+local function raw_inline(text) return pandoc.RawInline(html and 'html' or 'typst', text) end
+
+-- HTML never arrives as markup. Comments vanish, and what Markdown can say too is read into the document; of the rest
+-- what would show something is refused, and all other HTML is shown as text.
+local function names(words)
+  local set = {}
+  for word in words:gmatch '%S+' do set[word] = true end
+  return set
+end
+local READ = names [[a abbr b big blockquote br caption center cite code col colgroup dd del details dfn div dl dt em
+  figcaption figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp section small span strike strong sub
+  summary sup table tbody td tfoot th thead tr tt u ul var]]
+local REFUSED = names 'audio canvas embed iframe object video'
+
+local function readable(text)  -- is it HTML that is read? If not, the second value is the tag that is to blame
+  local some = false
+  for tag in text:gsub('<!%-%-.-%-%->', ''):gmatch '<(.[^%s/>]*)' do
+    tag = tag:gsub('^/', ''):lower()
+    if REFUSED[tag] then fail('<' .. tag .. '> cannot be shown; show a picture instead, or link to it') end
+    if tag:match '^[%a!?]' and not READ[tag] then return false, tag end
+    some = true
+  end
+  return some
+end
+
+local bare = {}  -- what HTML says beyond Markdown goes: ids, classes, colours, scripts
+for _, kind in ipairs {'Div', 'Span'} do bare[kind] = function(element) return element.content end end
+for _, kind in ipairs {'Code', 'CodeBlock', 'Figure', 'Header', 'Link'} do
+  bare[kind] = function(element)
+    element.attr = pandoc.Attr()
+    return element
+  end
+end
+function bare.Table(tbl)
+  local parts = pandoc.List {tbl.head.rows, tbl.foot.rows}
+  for _, body in ipairs(tbl.bodies) do
+    body.attr = pandoc.Attr()
+    parts:extend {body.head, body.body}
+  end
+  for _, rows in ipairs(parts) do
+    for _, row in ipairs(rows) do
+      row.attr = pandoc.Attr()
+      for _, part in ipairs(row.cells) do part.attr = pandoc.Attr() end
+    end
+  end
+  tbl.attr, tbl.head.attr, tbl.foot.attr = pandoc.Attr(), pandoc.Attr(), pandoc.Attr()
+  return tbl
+end
+
+-- Within HTML an image whose name is the mark and a number stands for what is not HTML: an inline, or blocks, in `held`.
+local function hold(held, content)
+  held:insert(content)
+  return '<img src="' .. mark .. #held .. '">'
+end
+
+local function from_html(text, held)
+  local function of(image) return image.t == 'Image' and held[tonumber(image.src:match('^' .. mark .. '(%d+)$'))] end
+  local function block(paragraph)
+    local content = #paragraph.content == 1 and of(paragraph.content[1])
+    return content and pandoc.utils.type(content) == 'Blocks' and content or nil
+  end
+  local function inline(image)
+    local content = of(image)
+    return content and pandoc.utils.type(content) ~= 'Blocks' and content or nil
+  end
+  local blocks = pandoc.read(text, 'html').blocks:walk(bare):walk {Image = inline, Para = block, Plain = block}
+  return pandoc.Blocks(blocks:map(function(each) return each.t == 'Plain' and pandoc.Para(each.content) or each end))
+end
+
+local parse
+
+-- As in JupyterLab, Markdown goes on behind an empty line in HTML, unless a tag begins the next one.
+local function html_block(raw)
+  local held, chunks, tags = pandoc.List {}, {}, {}
+  for chunk in (raw.text:match '<pre' and raw.text or raw.text:gsub('\n%s*\n', '\0')):gmatch '%Z+' do
+    if #chunks == 0 or chunk:match '^%s*<' then
+      table.insert(tags, chunk)
+      table.insert(chunks, chunk)
+    else
+      table.insert(chunks, '<div>' .. hold(held, parse(chunk)) .. '</div>')
+    end
+  end
+  if raw.format ~= 'html' or not readable(table.concat(tags, '\n')) then return end
+  return from_html(table.concat(chunks, '\n'), held)
+end
+
+local function html_inlines(inlines)
+  local held, tags = pandoc.List {}, {}
+  for _, inline in ipairs(inlines) do
+    local tag = inline.t == 'RawInline' and inline.format == 'html' and readable(inline.text)
+    table.insert(tags, tag and inline.text or hold(held, inline))
+  end
+  if #held < #inlines then
+    return pandoc.utils.blocks_to_inlines(from_html(table.concat(tags), held), {pandoc.LineBreak()})
+  end
+end
+
 local function literal(raw)
-  if raw.text:match '^<!%-%-' then return {} end
-  if raw.text:match '^<br ?/?>$' then return pandoc.LineBreak() end
-  return pandoc.Str(raw.text)
+  if raw.format == 'tex' and raw.text:match '^\\begin' then return pandoc.Math('DisplayMath', raw.text) end
+  return raw.text:match '^<!%-%-' and {} or pandoc.Str(raw.text)
 end
 
 local safe = {
@@ -36,18 +135,48 @@ local safe = {
     local inline = literal(raw)
     return inline.text and pandoc.Para {inline} or {}
   end,
-  Image = function(image)  -- figures come from show_figure; an address would be a request when the page opens
-    return image.src:match '^https?:' and pandoc.Link(image.caption, image.src) or image.caption
+  Image = function(image)  -- export.py finds it; an address on the web would be a request when the page opens
+    if image.src:match '^https?:' then
+      return pandoc.Link(#image.caption > 0 and image.caption or image.src, image.src)
+    end
+    local width = image.attributes.width or (image.attributes.style or ''):match 'width:%s*([%d.]+%a*%%?)' or ''
+    width = width:match '^[%d.]+$' and width .. 'px' or width:match '^[%d.]+px$' or width:match '^[%d.]+%%$' or ''
+    local alt = pandoc.utils.stringify(#image.caption > 0 and image.caption or image.title)
+    local found = pandoc.json.encode {cell = cell, source = image.src, alt = alt, width = width}
+    return raw_inline(mark .. found .. mark)
+  end,
+  Para = function(para)  -- a picture by itself
+    local only = #para.content == 1 and para.content[1]
+    if only and only.t == 'RawInline' and only.text:find(mark, 1, true) then
+      return pandoc.Figure({pandoc.Plain(para.content)}, {})
+    end
+  end,
+  Header = function(heading)
+    for _, inline in ipairs(heading.content) do
+      if inline.t == 'RawInline' and inline.text:find(mark, 1, true) then
+        fail('a picture in the heading "' .. pandoc.utils.stringify(heading) .. '" cannot be shown; put it below')
+      end
+    end
   end,
   Link = function(link)
-    if link.target:match '^#' or link.target:match '^https?://' or link.target:match '^mailto:' then return end
-    return link.content  -- a file beside the notebook is not beside the report; other schemes are not wanted
-  end,
-  Str = function(str)
-    local note = str.text:match '%[(%^[%w_-]+)%]'
-    if note then fail('footnote [' .. note .. '] has no text in its cell') end
+    if #link.content == 0 then link.content = {pandoc.Str(link.target)} end
+    if link.target:match '^#.' or link.target:match '^https?://' or link.target:match '^mailto:' then return link end
+    -- A file beside the notebook is not beside the report, and other schemes are not wanted: its name is shown.
+    if link.target:match '^#?$' or link.target == pandoc.utils.stringify(link.content) then return link.content end
+    link.content:extend {pandoc.Space(), pandoc.Str '(', pandoc.Code(link.target), pandoc.Str ')'}
+    return link.content
   end,
 }
+
+local function check_notes(blocks, text)
+  local missing
+  blocks:walk {Str = function(str) missing = missing or str.text:match '%[(%^[%w_-]+)%]' end}
+  if missing and text then  -- it may have been escaped, which reads the same: look again without what is escaped
+    check_notes(pandoc.read(text:gsub('\\[%[%]^\\]', ''), dialect).blocks)
+  elseif missing then
+    fail('footnote [' .. missing .. '] has no text in its cell')
+  end
+end
 
 local function label_of(heading)
   for _, inline in ipairs(heading.content) do
@@ -56,16 +185,22 @@ local function label_of(heading)
   end
 end
 
-local function read(text)
-  local blocks = pandoc.read(text, dialect, {columns = 100000}).blocks
+function parse(text)
+  local tex = text:match '\\begin%s*{' and '+raw_tex' or ''  -- JupyterLab sets environments outside of $$, too
+  local blocks = pandoc.read(text, dialect .. tex, {columns = 100000}).blocks
+  check_notes(blocks, text)
   blocks = blocks:walk {Header = function(heading)
     heading.identifier = label_of(heading) or ''
-    while #heading.content > 0 and heading.content[#heading.content].t:match 'Raw' or
-          #heading.content > 0 and heading.content[#heading.content].t == 'Space' do heading.content:remove() end
+    local content = heading.content
+    while #content > 0 and (content[#content].t == 'Space' or (content[#content].text or ''):match '^<!%-%-') do
+      content:remove()
+    end
     return heading
   end}
-  return blocks:walk(safe)
+  return blocks:walk {RawBlock = html_block, Inlines = html_inlines}
 end
+
+local function read(text) return parse(text):walk(safe) end
 
 local function inlines(text) return pandoc.utils.blocks_to_inlines(read(text)) end
 
@@ -75,9 +210,6 @@ local function caption(word, number, text)
   content:extend(inlines(text))
   return content
 end
-
-local function raw(text) return pandoc.RawBlock(html and 'html' or 'typst', text) end
-local function raw_inline(text) return pandoc.RawInline(html and 'html' or 'typst', text) end
 
 local function scrolling(tbl, name, value)  -- a wide table scrolls by itself, by keyboard too; the page does not
   return pandoc.Div({tbl}, {'', {'scroll'}, {{'role', 'region'}, {'tabindex', '0'}, {name, value}}})
@@ -111,6 +243,13 @@ end
 local make = {}  -- kind of block -> function(block) -> pandoc blocks
 
 function make.markdown(block) return read(block.text) end
+
+function make.html(block)  -- an output that is nothing but HTML; its colours go
+  local text = block.text:gsub('<style.->.-</style>', '')
+  local known, tag = readable(text)
+  if tag then fail('an output is HTML with <' .. tag .. '>, which cannot be shown; tag its cell remove-output') end
+  return known and from_html(text, {}):walk(safe) or {pandoc.Para(text)}
+end
 
 function make.raw(block) return {raw(block.text)} end
 
@@ -223,10 +362,11 @@ local finish = {
       return formula.mathtype == 'DisplayMath' and pandoc.Span({formula}, {'', {'formula'}, {tabindex = '0'}}) or nil
     end
     -- PDF/UA wants an alternative text: the TeX source
+    formula.text = formula.text:gsub('\\label%s*%b{}', '')
     local body = pandoc.write(pandoc.Pandoc {pandoc.Plain {formula}}, 'typst'):gsub('%s+$', '')
     local alt = formula.text:gsub('\\', '\\\\'):gsub('"', '\\"'):gsub('%s+', ' ')
     local display = tostring(formula.mathtype == 'DisplayMath')
-    return pandoc.RawInline('typst', '#math.equation(block: ' .. display .. ', alt: "' .. alt .. '", ' .. body .. ')')
+    return pandoc.RawInline('typst', '#math.equation(block: ' .. display .. ', alt: "' .. alt .. '", ' .. body .. ');')
   end,
 }
 
@@ -245,13 +385,16 @@ end
 function Reader(input)
   local notebook = pandoc.json.decode(tostring(input), false)
   html = notebook.html
+  mark, places = notebook.mark, notebook.places
   dialect = DIALECT .. (notebook.citations and '+citations' or '')
 
   local abstract, blocks = pandoc.Blocks {}, pandoc.Blocks {}
   for _, block in ipairs(notebook.blocks) do
     local target = block.abstract and abstract or blocks
+    cell = block.cell
     target:extend(make[block.kind](block))
   end
+  cell = nil
   local title = notebook.title
   if not title then title, blocks = lift_title(blocks, notebook.name) end
   blocks = blocks:walk {Header = number_heading}

@@ -1,3 +1,4 @@
+import base64
 import re
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from pypdf import PdfReader
 
-from report.press.export import finished, harmless_svg, merge, write_html, write_pdf
+from report.press.display import escape
+from report.press.export import finished, merge, write_html, write_pdf
+from tests.report.press.test_images import DRAWING, GIF, PNG
 
 ROOT = Path(__file__).parents[3]
 ATTACK = "<script>alert(1)</script>"
@@ -26,8 +29,7 @@ SOURCE = [
     ),
     new_code_cell("owner = 'nobody'", metadata={"tags": ["parameters"]}),
     new_code_cell(
-        "import sys\nimport matplotlib.pyplot as plt\nfrom IPython.display import HTML, Markdown, display\n"
-        "from report.press.display import say, show_figure, show_table"
+        "import sys\nimport matplotlib.pyplot as plt\nfrom report.press.display import say, show_figure, show_table"
     ),
     new_code_cell('say(f"An abstract of **{1 + 1}** words.")', metadata={"tags": ["abstract"]}),
     new_code_cell(
@@ -42,7 +44,7 @@ SOURCE = [
     new_code_cell(
         'show_table(["network", "accuracy"], [["WSN", "71.7 ± 8.0"], [owner, 2]], label="tbl-results", caption="All.")'
     ),
-    new_code_cell("say(owner)\ndisplay(HTML(owner))\nprint(owner)\nprint(f'{5 * 11} %', file=sys.stderr)"),
+    new_code_cell("say(owner)\nprint(owner)\nprint(f'{5 * 11} %', file=sys.stderr)"),
     new_code_cell("'hidden'", metadata={"tags": ["remove-cell"]}),
     new_code_cell("print('the end')", metadata={"tags": ["end"]}),
 ]
@@ -134,7 +136,7 @@ def test_the_page_runs_nothing_and_asks_for_nothing(page):
 
 
 def test_html_from_the_notebook_is_shown_as_text(page, pdf):
-    # in the injected parameter, the table, the sentence, the text of the HTML output's cell and the printed line
+    # in the injected parameter, the table, the sentence and the printed line
     assert page.text.count(ATTACK) == 4
     assert ATTACK in text_of(pdf)
 
@@ -255,8 +257,11 @@ def test_citations_are_resolved_and_a_missing_one_is_an_error(tmp_path):
     "text",
     [
         ATTACK,
-        "<img src=x onerror=alert(1)>",
         "a <b onclick=alert(1)>b</b>",
+        "a <a href='javascript:alert(1)' onclick=alert(1)>b</a>",
+        "<p onclick=alert(1) class=skip id=main>b</p>",
+        "<table onclick=alert(1)><tr id=main><td onclick=alert(1) class=skip>b</td></tr></table>",
+        "<details>\n\n<script>\n\n</details>",
         "[x](javascript:alert(1))",
         "![x](http://example.org/x.png)",
         '<svg onload="alert(1)">',
@@ -271,25 +276,156 @@ def test_no_markdown_becomes_live(tmp_path, text):
     write_html(notebook("Before.", text, "After."), tmp_path / "a.html")
     page = Page((tmp_path / "a.html").read_text())
     tags = [tag for tag, _ in page.elements]
-    assert not {"script", "img", "svg", "b", "div"} & set(tags)
+    assert not {"script", "img", "svg", "b"} & set(tags)
+    assert not {"main", "skip"} & {a.get("id", a.get("class")) for tag, a in page.elements[tags.index("main") + 1 :]}
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert not [a for _, a in page.elements if a.get("href", "").startswith("javascript")]
     assert "After." in page.text
 
 
-def test_a_picture_is_stripped_of_what_is_live():
-    svg = harmless_svg(
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" onload="x()">'
-        "<script>x()</script><style>*{fill:red}</style><foreignObject/>"
-        '<a xlink:href="javascript:x()"><path/></a><image xlink:href="http://e.org/x.png"/>'
-        '<g id="a" style="fill:url(http://e.org)"><use xlink:href="#a"/><path clip-path="url(#a)"/></g></svg>',
-        "p1-",
-        'A "picture"',
-    )
-    for gone in ("script", "style>", "foreign", "onload", "e.org", "<a"):
-        assert gone not in svg
-    for kept in ('id="p1-a"', 'href="#p1-a"', "url(#p1-a)", 'aria-label="A &quot;picture&quot;"'):
-        assert kept in svg
+PLAIN = "text/plain"
+OBJECT = "<IPython.core.display.HTML object>"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def displayed(**data):
+    """A cell that displayed data, in which the names of kinds have _ for /."""
+    return new_code_cell("1", outputs=[new_output("display_data", {k.replace("_", "/"): v for k, v in data.items()})])
+
+
+def both(nb, folder):
+    """Return the page and the PDF of a notebook."""
+    write_html(nb, folder / "a.html")
+    write_pdf(nb, folder / "a.pdf")
+    return Page((folder / "a.html").read_text(encoding="utf-8")), PdfReader(folder / "a.pdf")
+
+
+def encoded(content):
+    return base64.b64encode(content).decode()
+
+
+def test_every_way_to_a_picture_leads_into_the_report(tmp_path):
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "a dot.gif").write_bytes(GIF)
+    (tmp_path / "beside" / "drawn.svg").write_bytes(DRAWING)
+    texts = [
+        "![pasted](attachment:image.png)",
+        "Within ![beside](beside/a%20dot.gif) a line, [![linked](beside/drawn.svg)](http://e.org), and by [name][1].",
+        '<p align="center"><img src="beside/drawn.svg" width="50%" alt="in HTML"></p>',
+        "| a |\n|---|\n| ![in a table](<beside/a dot.gif>) |\n\n- ![listed][1]\n\n[1]: beside/drawn.svg",
+        f"<details>\n\n![written out](data:image/png;base64,{encoded(PNG)})\n\n</details>",
+    ]
+    nb = notebook(*texts)
+    nb.cells[0].attachments = {"image.png": {"image/png": encoded(PNG)}}
+    nb.cells.append(displayed(image_gif=encoded(GIF), text_plain="shown by code"))
+    nb.metadata.papermill = {"input_path": str(tmp_path / "in.ipynb")}
+    page, pdf = both(nb, tmp_path)
+    pictures = [a for tag, a in page.elements if tag == "img"]
+    assert [a["alt"] for a in pictures] == [
+        "pasted",
+        "beside",
+        "linked",
+        "in HTML",
+        "in a table",
+        "listed",
+        "written out",
+        "shown by code",
+    ]
+    assert pictures[0]["src"] == f"data:image/png;base64,{encoded(PNG)}"
+    assert all(a["src"].startswith("data:image/") for a in pictures)
+    assert "width:50%" in pictures[3]["style"]
+    kinds = [image.name.rpartition(".")[2] for each in pdf.pages for image in each.images]
+    assert len(kinds) == 2  # one PNG and one GIF, each kept once; the others are drawings
+    assert text_of(pdf).count("Within") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("![x](attachment:gone.png)", "Notebook.ipynb, cell 2: picture 'gone.png' is not attached"),
+        ("<img src=x onerror=alert(1)>", "cell 2: picture 'x' is not beside the notebook"),
+        ("![x](data:image/bmp;base64,Qk0=)", "cell 2: .* is of a kind that cannot be shown"),
+        ("# A ![x](attachment:image.png)", 'cell 2: a picture in the heading "A '),
+        ("<video src=film.mp4></video>", "cell 2: <video> cannot be shown"),
+        ("a <iframe src=page.html></iframe>", "cell 2: <iframe> cannot be shown"),
+        ("[^1]: a note that nobody calls", "not used"),
+    ],
+)
+def test_what_a_text_cannot_show_is_refused_by_cell(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        write_html(notebook("Before.", text), tmp_path / "a.html")
+
+
+def test_html_that_says_what_markdown_can_say_is_read(tmp_path):
+    texts = [
+        "H<sub>2</sub>O <b>b <i>i *e*</i></b> $x$(y) <kbd>K</kbd> <a href='http://e.org'>l</a><!-- c --> <foo>",
+        "<table class=x>\n<tr><th>head</th></tr>\n\n<tr><td colspan=1>**cell**</td></tr></table>",
+        "<details><summary>More</summary>\n\n- **item**\n\n</details>",
+        "\\begin{align}\\label{eq:a}\na &= b\n\\end{align}",
+    ]
+    page, pdf = both(notebook(*texts), tmp_path)
+    tags = [tag for tag, _ in page.elements]
+    assert {"sub", "table", "th", "li", "math"} <= set(tags)
+    assert (tags.count("strong"), tags.count("em")) == (2, 2)
+    for text in (page.text, text_of(pdf)):
+        for words in ("H2O", "(y)", "<foo>", "head", "**cell**", "More", "item"):
+            assert words in text
+        assert "begin{align}" not in text
+
+
+def test_no_link_and_no_cell_is_lost(tmp_path):
+    nb = notebook("[the data](data.csv), [](http://e.org/a), ![](http://e.org/b.png), [top](#), [x](ftp://e.org)")
+    nb.cells += [new_raw_cell("raw <b>"), displayed(text_html="<ul><li>listed</li></ul>", text_plain=OBJECT)]
+    nb.cells += [displayed(text_latex="$x_1$", text_plain="<IPython.core.display.Math object>")]
+    nb.cells += [displayed(**{WIDGET: {}, PLAIN: " 20%|##        | 1/5 [00:01<00:04, 1.00s/it]"})]
+    page, pdf = both(nb, tmp_path)
+    for text in (page.text, text_of(pdf)):
+        for words in ("the data (data.csv)", "http://e.org/a", "http://e.org/b.png", "top", "x (ftp://e.org)"):
+            assert words in text
+        assert "raw <b>" in text and "listed" in text
+        assert "IPython" not in text and "20%" not in text
+    assert "math" in {tag for tag, _ in page.elements}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"text_html": ATTACK, "text_plain": OBJECT}, "HTML with <script>"),
+        ({"text_html": "<audio src=x>", "text_plain": "<IPython.lib.display.Audio object>"}, "<audio> cannot be shown"),
+        ({"application_vnd.plotly.v1+json": {}, "text_html": "<div></div>"}, "cell 1: an output is .*plotly"),
+        ({"application_json": {}, "text_plain": "<IPython.core.display.JSON object>"}, "an output is application/json"),
+        ({"image_png": encoded(b"BM"), "text_plain": OBJECT}, "is of a kind that cannot be shown"),
+        ({"image_jpeg": "a"}, "is not valid base64"),
+        ({WIDGET: {}, "text_plain": "IntSlider(value=0)"}, "widget-view.*IntSlider"),
+    ],
+)
+def test_an_output_that_cannot_be_shown_is_refused_by_cell(tmp_path, data, message):
+    with pytest.raises(ValueError, match=f"(?s)Notebook.ipynb, cell 1: .*{message.removeprefix('cell 1: ')}"):
+        write_html(new_notebook(cells=[displayed(**data)]), tmp_path / "a.html")
+
+
+def test_escaped_text_breaks_nothing_and_reads_literally(tmp_path):
+    texts = ["[^1]", "[x](#)", "^[y]", "\\[^2]", "data:<img src=x>", "\ufeffno mark", "<b>B</b>", "mailto:<i>"]
+    table = "| a |\n|---|\n" + "".join(f"| {escape(text)} |\n" for text in texts)
+    page, pdf = both(notebook(*map(escape, texts), table), tmp_path)
+    for text in texts:
+        assert page.text.count(text.strip("\ufeff")) >= 2
+        assert text_of(pdf).count(text.strip("\ufeff")) >= 2
+
+
+def test_characters_that_cannot_be_printed_are_left_out(tmp_path):
+    nb = notebook("\ufeff# A\x00 heading", "One &#7;\x1b[31mred\x1b[0m \x85word\ud800 `c\x08o`")
+    nb.cells += [new_code_cell("print('\x07')", outputs=[new_output("stream", name="stdout", text="st\x01ream\x0c")])]
+    picture = "<svg xmlns='http://www.w3.org/2000/svg'><!-- \x07 --><text>pic\x02ture</text></svg>"
+    nb.cells += [displayed(**{"image/svg+xml": picture, PLAIN: "the\x03 alt"})]
+    nb = new_notebook(cells=nb.cells, metadata={"report": {"title": "T\x04itle", "description": "d\x05"}})
+    nb.metadata.report |= {"authors": ["A\x7f"], "links": [], "lang": "en"}
+    page, pdf = both(nb, tmp_path)
+    for text in (page.text, text_of(pdf)):
+        for words in ("Title", "A heading", "One red word co", "stream", "picture"):
+            assert words in text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff]", page.source)
+    assert [a["aria-label"] for tag, a in page.elements if tag == "svg"] == ["the alt"]
 
 
 def break_status(nb):

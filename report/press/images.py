@@ -1,0 +1,186 @@
+"""Pictures of a report: what kind they are, where those that a Markdown cell names are found, and SVG made harmless."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote, unquote_to_bytes
+from xml.etree import ElementTree
+
+from lib.messages import show
+
+# In the order of preference; what a browser and Typst both show.
+MIMES = {
+    "image/svg+xml": "svg",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+}
+SIGNATURES = {
+    "png": rb"\x89PNG\r\n",
+    "jpg": rb"\xff\xd8\xff",
+    "gif": rb"GIF8",
+    "webp": rb"RIFF.{4}WEBP",
+    "svg": rb".*<svg",
+}
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.I)  # of two letters or more: C:\ is a disk
+# What is no text: control characters but tab and line end, half of a surrogate pair, and what XML does not allow.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+
+SVG = "{http://www.w3.org/2000/svg}"
+XLINK = "{http://www.w3.org/1999/xlink}"
+# What is kept of an SVG picture: elements, attributes, properties (these as attributes and as style) and functions.
+DRAWING = (
+    "svg|g|defs|symbol|use|path|rect|circle|ellipse|line|polyline|polygon|text|tspan|textPath|image|clipPath|mask"
+    "|pattern|marker|linearGradient|radialGradient|stop"
+)
+GEOMETRY = (
+    "[xyrd]|[xy][12]|[cdfr][xy]|fr|points|width|height|rotate|offset|startOffset|textLength|lengthAdjust|pathLength"
+    "|transform|viewBox|preserveAspectRatio|version|spreadMethod|(gradient|pattern|clipPath|mask|marker)Units"
+    "|(pattern|mask)ContentUnits|(gradient|pattern)Transform|marker(Width|Height)|ref[XY]|orient"
+)
+PROPERTIES = (
+    "(fill|clip)(-rule)?|(fill-|stroke-|stop-)?opacity|(stop-)?color|visibility|display|clip-path|mask"
+    "|stroke(-dasharray|-dashoffset|-linecap|-linejoin|-miterlimit|-width)?|marker(-start|-mid|-end)?|transform"
+    "|font-(family|size|stretch|style|variant|weight)|(letter|word)-spacing|text-(anchor|decoration|rendering)"
+    "|(dominant|alignment)-baseline|baseline-shift|writing-mode|direction|unicode-bidi|paint-order"
+    "|(shape|image)-rendering|color-interpolation|vector-effect|mix-blend-mode"
+)
+VARIABLE = r"--[\w-]+"
+FUNCTIONS = "rgba?|hsla?|var|calc|matrix|(translate|scale|skew)[xy]?|rotate"
+REFERENCE = re.compile(r"(?<![\w-])url\(\s*(['\"]?)#([^'\"()\s]+)\1\s*\)", re.I)
+SHEET = re.compile(r"\s*\*\s*\{(\s*stroke-line(join|cap)\s*:\s*(round|butt)\s*;?)*\s*\}\s*")  # matplotlib's
+
+
+def clean(text: str) -> str:
+    """Return a text without what cannot be printed: control characters, a byte order mark, halves of pairs."""
+    return UNPRINTABLE.sub("", text)
+
+
+def kind_of(content: bytes, name: str) -> str:
+    """Return "png", "jpg", "gif", "webp" or "svg" for a picture's bytes; raises ValueError for any other kind."""
+    for kind, start in SIGNATURES.items():
+        if re.match(start, content, re.S):
+            return kind
+    raise ValueError(f"picture {show(name)} is of a kind that cannot be shown; allowed: PNG, JPEG, GIF, WebP, SVG")
+
+
+def find(address: str, attachments: Mapping[str, Mapping[str, str]], folders: Sequence[str]) -> bytes:
+    """Return the picture that a Markdown cell names by `address`.
+
+    It is attached to the cell (`attachments`, as the notebook has them), written into the address, or a file that is
+    reached from one of `folders`, those of the notebook. Raises ValueError for any other, and for a missing one.
+    """
+    scheme, name = SCHEME.match(address), unquote(address)
+    if not scheme:
+        here = PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or PureWindowsPath(name).root
+        files = [] if here else [file for folder in folders if (file := Path(folder, name)).is_file()]
+        if not files:
+            raise ValueError(
+                f"picture {show(name)} is not beside the notebook; give a path that begins there, or paste the picture"
+            )
+        return files[0].read_bytes()
+    if scheme[0].lower() == "attachment:":
+        name = name.partition(":")[2]
+        if name not in attachments:
+            raise ValueError(f"picture {show(name)} is not attached to its cell; paste it there again")
+        mime, text = next(iter(attachments[name].items()), ("", ""))
+        return text.encode() if mime == "image/svg+xml" and "<" in text else decode(text, name)
+    if scheme[0].lower() == "data:":
+        head, _, body = address.partition(",")
+        return decode(unquote(body), head) if head.lower().endswith(";base64") else unquote_to_bytes(body)
+    raise ValueError(f"picture {show(name)} is at an address that is not read; paste the picture into its cell")
+
+
+def decode(text: str, name: str) -> bytes:
+    """Return the bytes that a text in base64 stands for; raises ValueError that names the picture."""
+    try:
+        return base64.b64decode(text)
+    except binascii.Error as error:
+        raise ValueError(f"picture {show(name)} is not valid base64 ({error})") from None
+
+
+def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
+    """Return an SVG picture to be set inline: its ids start with `prefix`, `alt` is its label, nothing in it is live.
+
+    Of elements, attributes and properties those that draw are kept, and of addresses those inside the picture; so
+    nothing runs, and nothing is asked for.
+
+    Raises ValueError for a text that is no SVG, and where something that is seen would be missing: HTML
+    (foreignObject), what is in another file, what a style sheet says.
+    """
+    try:
+        root = ElementTree.fromstring(clean(source) if isinstance(source, str) else source)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"a picture is not valid SVG ({error})") from None
+    if root.tag.removeprefix(SVG) != "svg":
+        raise ValueError(f"a picture is not SVG: it begins with {show(root.tag)}")
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(SVG)
+        _keep_drawing(element)
+        attributes = {name: _harmless_attribute(element.tag, name, value, prefix) for name, value in element.items()}
+        element.attrib = {name.removeprefix(XLINK): value for name, value in attributes.items() if value is not None}
+    # The style element of matplotlib would reach the whole page; its two properties are inherited just as well.
+    root.attrib |= {"xmlns": SVG.strip("{}"), "role": "img", "aria-label": alt, "style": "stroke-linejoin:round"}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _keep_drawing(element: ElementTree.Element) -> None:
+    """Drop the children of an element that draw nothing, but not the text behind them."""
+    text = element.tag in ("text", "tspan", "textPath")
+    last: ElementTree.Element | None = None
+    for child in list(element):
+        name = child.tag.removeprefix(SVG)
+        if name in ("a", "switch"):  # what they hold is seen
+            name = child.tag = "tspan" if text else "g"
+        if re.fullmatch(DRAWING, name):
+            last = child
+            continue
+        if name == "style" and not SHEET.fullmatch("".join(child.itertext())):
+            raise ValueError("a picture has a style sheet, which would reach the whole page; style its elements")
+        if name == "foreignObject" and "".join(child.itertext()).strip():
+            raise ValueError("a picture holds HTML (foreignObject), which cannot be shown; make it text of the SVG")
+        if text and last is None:
+            element.text = (element.text or "") + (child.tail or "")
+        elif text and last is not None:
+            last.tail = (last.tail or "") + (child.tail or "")
+        element.remove(child)
+
+
+def _harmless_attribute(tag: str, name: str, value: str, prefix: str) -> str | None:
+    """Return an attribute's value, its references with `prefix`; None for one that is to be dropped."""
+    if name == "id":
+        return prefix + value
+    if name == "style":
+        return _harmless_style(value, prefix)
+    if name not in ("href", XLINK + "href"):
+        return _harmless_value(value, prefix) if re.fullmatch(f"{GEOMETRY}|{PROPERTIES}", name) else None
+    if tag in ("g", "tspan"):  # that was a link
+        return None
+    if value.strip().startswith("#"):
+        return f"#{prefix}{value.strip()[1:]}"
+    if tag == "image" and re.match(r"data:image/(png|jpe?g|gif|webp)[;,]", value):
+        return value
+    raise ValueError(f"a picture needs {show(value)}, which is not in it; put it into the picture")
+
+
+def _harmless_style(style: str, prefix: str) -> str:
+    """Keep the declarations that draw, and CSS variables."""
+    kept = []
+    for declaration in style.split(";"):
+        name, _, value = declaration.partition(":")
+        harmless = _harmless_value(value, prefix)
+        if harmless is not None and re.fullmatch(f"{PROPERTIES}|{VARIABLE}", name.strip(), re.I):
+            kept.append(f"{name}:{harmless}")
+    return ";".join(kept)
+
+
+def _harmless_value(value: str, prefix: str) -> str | None:
+    """Return a value, None if it might ask for something: by an unknown function, by an escape or round a comment."""
+    if re.search(r"[\\@<{}]|/\*", value):
+        return None
+    if not all(re.fullmatch(FUNCTIONS, name, re.I) for name in re.findall(r"([\w-]+)\(", REFERENCE.sub("", value))):
+        return None
+    return REFERENCE.sub(rf"url(#{prefix}\2)", value)

@@ -1,0 +1,147 @@
+"""Pictures are found where a notebook has them, and of SVG only what draws is left."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from report.press.images import clean, find, harmless_svg, kind_of
+
+# The smallest pictures of their kind: one pixel each.
+GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs=")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
+DRAWING = b'<?xml version="1.0" encoding="utf-8"?><svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>'
+
+
+def svg(inner, attributes=""):
+    space = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return harmless_svg(f"<svg {space} {attributes}>{inner}</svg>", "p1-", 'A "picture"')
+
+
+def test_a_picture_is_stripped_of_what_is_live():
+    made = svg(
+        '<script>x()</script><foreignObject/><a xlink:href="javascript:x()"><path/></a><animate onbegin="x()"/>'
+        '<image xlink:href="data:image/png;base64,AA=="/><handler/>'
+        '<g id="a" class="skip" tabindex="0" style="position:fixed;fill:url(#a)"><use xlink:href="#a"/>'
+        '<path clip-path="url(#a)"/></g>',
+        'onload="x()"',
+    )
+    for gone in ("script", "foreign", "onload", "animate", "handler", "<a", "class", "tabindex", "position"):
+        assert gone not in made
+    for kept in ('id="p1-a"', 'href="#p1-a"', "url(#p1-a)", 'aria-label="A &quot;picture&quot;"', "image/png;base64"):
+        assert kept in made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "url(http://e.org)",
+        "URL(http://e.org)",
+        r"u\72l(http://e.org)",
+        "url('http://e.org')",
+        "image-set('http://e.org' 1x)",
+        "-webkit-image-set(url(#a) 1x, 'http://e.org' 2x)",
+        "var(--x, src('http://e.org'))",
+        "url(/**/http://e.org)",
+        "url(#a) url(//e.org)",
+        "cross-fade(url(#a), 'http://e.org')",
+    ],
+)
+def test_no_property_asks_for_anything(value):
+    quoted = value.replace("'", "&apos;")
+    made = svg(f'<path fill="{quoted}" style="stroke:red;fill:{quoted}"/><g style="--y:{quoted};mask:{quoted}"/>')
+    assert "e.org" not in made
+    assert 'style="stroke:red"' in made
+
+
+@pytest.mark.parametrize("name", ["background", "cursor", "filter", "list-style", "content", "behavior", "@import"])
+def test_only_properties_that_draw_are_kept(name):
+    made = svg(f'<path {name.strip("@")}="url(#a)" style="{name}:url(#a); fill: #fff"/>')
+    assert '<path style=" fill: #fff"' in made and "url" not in made
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("url(#a)", "url(#p1-a)"),
+        ("URL( '#a' ) none", "url(#p1-a) none"),
+        ("var(--ink, #fff)", "var(--ink, #fff)"),
+        ("rgba(0, 0, 0, 50%)", "rgba(0, 0, 0, 50%)"),
+        ("HSL(calc(1 + 2), 5%, 5%)", "HSL(calc(1 + 2), 5%, 5%)"),
+    ],
+)
+def test_references_into_the_picture_and_variables_remain(value, kept):
+    quoted = value.replace("'", "&apos;")
+    made = svg(f'<path fill="{quoted}" style="--ink: {quoted};fill:{quoted}"/>')
+    assert f'<path fill="{kept}" style="--ink: {kept};fill:{kept}"' in made
+
+
+def test_the_text_of_a_picture_remains():
+    made = svg("<text>one<title>t</title> two<a> three</a><script/> four</text><switch><text>five</text></switch>")
+    assert "<text>one two<tspan> three</tspan> four</text><g><text>five</text></g>" in made
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("<script xmlns='http://www.w3.org/2000/svg'>x()</script>", "is not SVG: it begins with .*script"),
+        ("<html/>", "is not SVG"),
+        ("<svg", "not valid SVG"),
+        ("<svg>&#7;</svg>", "not valid SVG"),
+        ("<svg><image href='photo.jpg'/></svg>", "needs 'photo.jpg', which is not in it"),
+        ("<svg><use href='http://e.org/a.svg#b'/></svg>", "which is not in it"),
+        ("<svg><image href='data:image/svg+xml,x'/></svg>", "which is not in it"),
+        ("<svg><style>.a{fill:red}</style></svg>", "style sheet"),
+        ("<svg><foreignObject><p>words</p></foreignObject></svg>", "foreignObject"),
+    ],
+)
+def test_what_would_be_missing_is_refused(source, message):
+    source = source.replace("<svg", "<svg xmlns='http://www.w3.org/2000/svg'")
+    with pytest.raises(ValueError, match=message):
+        harmless_svg(source, "p1-", "x")
+
+
+def test_what_cannot_be_printed_goes():
+    assert clean("\ufeffa\x00b\x1b\x7f\x85\ud800\uffff c\td\n") == "ab c\td\n"
+    source = '\ufeff<svg xmlns="http://www.w3.org/2000/svg"><!-- \x07 --><text>a\x08b</text></svg>'
+    assert "<text>ab</text>" in harmless_svg(source, "p1-", "x")
+
+
+def test_pictures_are_known_by_their_bytes():
+    webp, jpg = b"RIFF\x00\n\x00\x00WEBPVP8 ", b"\xff\xd8\xff\xe0"
+    assert [kind_of(each, "x") for each in (PNG, GIF, DRAWING, webp, jpg)] == ["png", "gif", "svg", "webp", "jpg"]
+    with pytest.raises(ValueError, match=r"picture 'x\.png' is of a kind that cannot be shown; allowed: PNG"):
+        kind_of(b"BM\x00\x00", "x.png")
+
+
+def test_a_picture_is_found_where_the_notebook_has_it(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "my dot.png").write_bytes(PNG)
+    (tmp_path / "up.gif").write_bytes(GIF)
+    folders = [str(tmp_path / "nowhere"), str(tmp_path / "here")]
+    text, attached = base64.b64encode(PNG).decode(), {"dot.png": {"image/png": base64.b64encode(PNG).decode()}}
+    for address in ("my%20dot.png", "./my dot.png", "attachment:dot.png", f"data:image/png;base64,{text}"):
+        assert find(address, attached, folders) == PNG
+    assert find("../up.gif", {}, folders) == GIF
+    assert find("attachment:a.svg", {"a.svg": {"image/svg+xml": DRAWING.decode()}}, []) == DRAWING
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("none.png", "'none.png' is not beside the notebook; .* paste the picture"),
+        ("HERE/dot.png", "is not beside the notebook"),
+        ("C:\\dot.png", "is not beside the notebook"),
+        ("attachment:none.png", "'none.png' is not attached to its cell"),
+        ("attachment:broken.png", "'broken.png' is not valid base64"),
+        ("file:HERE/dot.png", "at an address that is not read"),
+        ("ftp://e.org/dot.png", "at an address that is not read"),
+    ],
+)
+def test_a_picture_that_is_not_there_is_named(tmp_path, address, message):
+    (tmp_path / "dot.png").write_bytes(PNG)
+    address = address.replace("HERE", Path(tmp_path).as_posix())
+    with pytest.raises(ValueError, match=message):
+        find(address, {"broken.png": {"image/png": "a"}}, [str(tmp_path)])
