@@ -68,7 +68,7 @@ def results(name):
     return {field: value for field, value in record.items() if field != "provenance"}
 
 
-@pytest.mark.parametrize("name", ["CAUX", PLAIN])
+@pytest.mark.parametrize("name", ["CAUX", pytest.param(PLAIN, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("setting", STATES.values(), ids=STATES)
 def test_a_training_has_a_state_of_its_own(usual, name, setting):
     with setting():

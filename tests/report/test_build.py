@@ -115,15 +115,15 @@ WRONG_TOO = [
     ("both", "epochs=2.5", r"ValueError: epochs is '2.5'; allowed: a whole number"),
     ("both", "learning_rate=nan", r"ValueError: learning_rate is nan; allowed: a finite number"),
     ("both", "train_pairs=30001", r"ValueError: train_pairs is 30001; allowed: 1 to 30,000 for the data set 'mnist'"),
-    ("both", "16", r"TypeError: an experiment is said in words .*; got 16"),  # papermill makes a number of it
+    ("both", "16", r"TypeError: both is 16 \(int\); allowed: a text, such as"),  # papermill makes a number of it
     ("a", "SN auxiliary_weight=1", r"ValueError: auxiliary_weight is 1.0, which SN does not read"),
     ("a", "SN momentum=0.5 momentum=0.1", r"ValueError: momentum is said twice"),
     ("b", CODE, r"architecture is .*; allowed: 'SN', 'WSN', 'SAUX', 'CAUX'"),
     ("b", HTML, r"TypeError: there is no parameter 'src'"),
     ("b", "SN", r"ValueError: a and b are both SN"),
     ("number", "?", r"ValueError: number is '\?'; allowed: what a figure can be called"),
-    ("trials", "0", r"ValueError: trials is 0; allowed: a whole number from 1 to 1,000,000"),
-    ("trials", "many", r"ValueError: trials is 'many'; allowed: a whole number from 1 to 1,000,000"),
+    ("trials", "0", r"ValueError: trials is 0; allowed: a whole number from 2 to 1,000,000"),
+    ("trials", "many", r"TypeError: trials is 'many' \(str\); allowed: a whole number from 2 to 1,000,000"),
     ("two words", "3", r"Passed unknown parameter: two words"),  # and the cell with it is no Python
     ("import", "3", r"Passed unknown parameter: import"),
 ]
