@@ -27,6 +27,11 @@ class Sizes:
     one_hot: bool = True
     sigmoid: bool = True
     sigmoids: tuple[str, ...] | None = None  # the heads that have one; None: all or none, as `sigmoid` says
+    spread: float = 1.0  # these five are read by some of lib.interventions
+    centres: int = 0
+    width: int = 128
+    dropout: float = 0.0
+    auxiliary_dropout: float = 0.0
 
     @property
     def maps(self) -> tuple[int, int, int]:

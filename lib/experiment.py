@@ -109,6 +109,49 @@ class Experiment:
     frozen: str = setting(
         "", WE, "parts that learn nothing after those epochs", since="1.1", neutral="", words="then {} frozen"
     )
+    spread: float = setting(
+        1.0,
+        WE,
+        "of features within their class, before they are compared",
+        limits=(0, 100),
+        optional=True,
+        since="1.2",
+        neutral=1.0,
+        words="{} times the spread within classes",
+    )
+    centres: int = setting(
+        0,
+        WE,
+        "of groups found without labels; 0: of the classes named",
+        limits=(0, 1000),
+        optional=True,
+        since="1.2",
+        neutral=0,
+        words="{} centres without labels",
+    )
+    width: int = setting(
+        128,
+        WE,
+        "numbers per digit that are compared",
+        limits=(1, 9999),
+        optional=True,
+        since="1.2",
+        neutral=128,
+        words="{} numbers read per digit",
+    )
+    dropout: float = setting(
+        0.0, WE, "in the comparison", limits=(0, 0.99), optional=True, since="1.2", neutral=0.0, words="dropout {}"
+    )
+    auxiliary_dropout: float = setting(
+        0.0,
+        WE,
+        "in the class head",
+        limits=(0, 0.99),
+        optional=True,
+        since="1.2",
+        neutral=0.0,
+        words="dropout {} in the class head",
+    )
     dataset: str = setting("mnist", ORIGINAL, "section 1.1", allowed=tuple(DATASETS), words="data set {}")
     train_pairs: int = setting(None, ASSIGNMENT, words="{} training pairs")  # None: the data set's own
     test_pairs: int = setting(None, ASSIGNMENT, words="{} test pairs")
@@ -277,6 +320,11 @@ class Experiment:
             one_hot=self.one_hot_encoding,
             sigmoid=self.sigmoid,
             sigmoids=tuple(self.sigmoids.split("+")) if self.sigmoids else None,
+            spread=self.spread,
+            centres=self.centres,
+            width=self.width,
+            dropout=self.dropout,
+            auxiliary_dropout=self.auxiliary_dropout,
         )
 
 

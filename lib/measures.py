@@ -24,7 +24,7 @@ from lib.pairs import Gathered
 from lib.plain import Plain
 from lib.state import own_state
 from lib.store import FIELDS, HEAD_LISTS
-from lib.tasks import CLASSES, loss_of
+from lib.tasks import CLASSES, COMPARISON, loss_of
 from lib.teacher import TEST_BATCH, Teacher, prefix, to
 
 Function = Callable[[Network, Teacher], Tensor | Mapping[str, Tensor]]
@@ -282,6 +282,26 @@ def digit_names(network: Network, teacher: Teacher) -> Values:
         name = type(own(network)).__name__
         raise ValueError(f"the measure 'digit_names' asks for a head that names digits, and {name} has none")
     return {f"digit_names_{head}": score.heads[head].named[:, :count].to(torch.uint8) for head in heads}
+
+
+@ours
+@at_end
+def named_score(network: Network, teacher: Teacher) -> Values:
+    """Percentage of right answers that comparing a class head's own two names would give, on the pairs of final_score.
+
+    `names_right` is the percentage of their digits that it names rightly.
+    """
+    pairs = final_pairs(teacher)
+    judged = {h: j for h, j in teacher.test(network, pairs).heads.items() if network.heads[h] == CLASSES}
+    if not judged:
+        name = type(own(network)).__name__
+        raise ValueError(f"the measure 'named_score' asks for a head that names digits, and {name} has none")
+    found = {}
+    for head, each in judged.items():
+        named, right = (COMPARISON.target(classes.unflatten(1, (-1, 2))) for classes in (each.named, each.right))
+        found[f"named_score_{head}"] = 100 * (named == right).double().mean(1)
+        found[f"names_right_{head}"] = 100 * (each.named == each.right).double().mean(1)
+    return found
 
 
 def final_pairs(teacher: Teacher) -> Gathered:

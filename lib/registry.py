@@ -4,7 +4,10 @@ A line here, or `registry.ARCHITECTURES["MINE"] = "my_module:Mine"` before an ex
 a short name; without one it is called by its place, `module:Class`.
 """
 
-ARCHITECTURES = {name: f"lib.architectures:{name}" for name in ("SN", "WSN", "SAUX", "CAUX")}
+NETWORKS = ("SN", "WSN", "SAUX", "CAUX")  # the original's
+INTERVENTIONS = ("NAMES", "NARROW", "SIDE", "DIAL")
+ARCHITECTURES = {name: f"lib.architectures:{name}" for name in NETWORKS}
+ARCHITECTURES |= {name: f"lib.interventions:{name}" for name in INTERVENTIONS}
 
 
 def place(name: str) -> str:

@@ -13,10 +13,10 @@ from lib.architectures import CAUX, WSN, Sizes, build, convolutionize
 from lib.datasets import IMAGE
 from lib.foreign import find
 from lib.layers import Conv2d, Flatten, Linear
-from lib.registry import ARCHITECTURES
+from lib.registry import NETWORKS
 from tests.lib.stacks import SEED, compiled, make, noise, teacher, weights
 
-every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(ARCHITECTURES, (True, False))))
+every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(NETWORKS, (True, False))))
 forms = pytest.mark.parametrize("convolutional", [False, True], ids=["mixed", "convolutional"])
 LOSSES = ("train_loss", "test_loss", "auxiliary_train_loss", "auxiliary_test_loss")
 
@@ -61,7 +61,7 @@ def test_the_shapes_of_the_outputs(architecture, one_hot, convolutional):
     assert network.heads.keys() == expected.keys()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 @forms
 def test_other_sizes_work(architecture, convolutional):
     network = make(architecture, convolutional=convolutional, channels=(3, 5), hidden=(7,), auxiliary_hidden=4)
@@ -73,7 +73,7 @@ def test_other_sizes_work(architecture, convolutional):
     assert np.isfinite(history.array("train_loss")).all()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 @forms
 def test_every_head_ends_in_a_sigmoid_and_none_without_it(architecture, convolutional):
     for sigmoid in (True, False):
@@ -125,7 +125,7 @@ def test_sigmoids_by_head_count_whatever_sigmoid_says_and_change_no_initial_weig
 
 
 def test_layers_of_the_same_name_and_shape_start_equal_in_all_architectures():
-    stacks = {name: weights(make(name)) for name in ARCHITECTURES}
+    stacks = {name: weights(make(name)) for name in NETWORKS}
     for (_, one), (_, two) in itertools.combinations(stacks.items(), 2):
         for name in one.keys() & two.keys():
             weight = f"{name.rpartition('.')[0]}.weight"
@@ -230,7 +230,7 @@ def test_the_fully_convolutional_form_learns_the_same_as_the_mixed_one(architect
 
 
 def test_convolutionize_leaves_no_linear_layer_and_works_in_place():
-    for architecture in ARCHITECTURES:
+    for architecture in NETWORKS:
         network = make(architecture)
         assert convolutionize(network) is network
         assert not any(isinstance(module, Linear | Flatten) for module in network.modules())

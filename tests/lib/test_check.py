@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib import check_architecture
-from lib.registry import ARCHITECTURES
+from lib.registry import NETWORKS
 
 GOOD = """
 import torch
@@ -55,7 +55,7 @@ class Own(WSN):
 """
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_ours_pass(name):
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     assert check_architecture(name) == []

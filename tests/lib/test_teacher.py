@@ -13,12 +13,12 @@ from lib import Teacher
 from lib.architectures import CAUX, SAUX, WSN, Network, comparer, extractor, head
 from lib.layers import Linear
 from lib.pairs import Pairs
-from lib.registry import ARCHITECTURES
+from lib.registry import NETWORKS
 from lib.tasks import CLASSES, COMPARISON, judge, loss_of
 from lib.teacher import DivergedError
 from tests.lib.stacks import implementations, make, noise, sets, state, teacher, weights
 
-every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(ARCHITECTURES, (True, False))))
+every = pytest.mark.parametrize(("architecture", "one_hot"), list(itertools.product(NETWORKS, (True, False))))
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
     "momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
@@ -115,7 +115,7 @@ def test_nothing_but_parameters_and_running_statistics_changes():
     assert torch.equal(torch.get_rng_state(), generator), "a training drew from torch's own generator"
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 @implementations
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_what_another_trial_sees_changes_no_bit_of_this_one(architecture, implementation, optimizer):

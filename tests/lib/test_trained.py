@@ -21,7 +21,7 @@ from lib.architectures import WSN, Network, comparer, extractor
 from lib.fused.choice import choose_implementation
 from lib.layers import Dropout, Linear
 from lib.pairs import draw_trial, normalise, side_by_side
-from lib.registry import ARCHITECTURES
+from lib.registry import NETWORKS
 from lib.store import DamagedResultError
 from lib.tasks import CLASSES, COMPARISON, decide
 from lib.training import train_fully
@@ -29,7 +29,7 @@ from tests.lib.own import small, tiny
 from tests.lib.stacks import implementations
 
 TRIALS = 3
-FORMS = list(itertools.product(ARCHITECTURES, (False, True), (True, False)))
+FORMS = list(itertools.product(NETWORKS, (False, True), (True, False)))
 ordinary = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
 
 
@@ -276,7 +276,7 @@ def test_more_trials_than_are_kept_are_trained_as_the_longer_group(tmp_path):
 # ---------------------------------------------------------------- fully convolutional
 
 
-SLIDING = [*itertools.product(ARCHITECTURES, (False, True)), ("tests.lib.own:Heads", False)]
+SLIDING = [*itertools.product(NETWORKS, (False, True)), ("tests.lib.own:Heads", False)]
 
 
 @pytest.mark.parametrize(("architecture", "convolutional"), SLIDING)
