@@ -21,9 +21,9 @@ from lib.experiment import ALWAYS, ASSIGNMENT, ORIGINAL, PROTOCOL, SETTINGS, WE,
 from lib.machine import ROOT
 
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
-POSITIVE = ("auxiliary_hidden", "train_pairs", "test_pairs", "epochs", "batch_size")
-INTS = (*POSITIVE, "seed", "train_digits", "first_epochs")
-FLOATS = ("auxiliary_weight", "learning_rate", "momentum")
+POSITIVE = ("auxiliary_hidden", "width", "train_pairs", "test_pairs", "epochs", "batch_size")
+INTS = (*POSITIVE, "seed", "train_digits", "first_epochs", "centres")
+FLOATS = ("auxiliary_weight", "learning_rate", "momentum", "spread", "dropout", "auxiliary_dropout")
 BOOLS = ("fully_convolutional", "one_hot_encoding", "sigmoid")
 FULL = ("architecture", "channels", "hidden", "dataset", "optimizer")
 BY_NAME = ("sigmoids", "auxiliary_weights", "stopped", "first", "frozen")  # name heads or parts of the network; or ""
@@ -50,6 +50,11 @@ OTHER = {
     "first": "answer",
     "first_epochs": 3,
     "frozen": "extract",
+    "spread": 0.5,
+    "centres": 7,
+    "width": 32,
+    "dropout": 0.25,
+    "auxiliary_dropout": 0.5,
     "dataset": "digits",
     "train_pairs": 999,
     "test_pairs": 999,
@@ -61,11 +66,14 @@ OTHER = {
     "momentum": 0.9,
     "seed": 2023,
 }
-BASE = {"architecture": "CAUX"}  # which reads all settings
+BASE = {"architecture": "CAUX"}  # which reads all settings but those of the interventions
+DIAL, SIDE = ("spread", "centres"), ("width", "dropout", "auxiliary_dropout")
 NEEDS = {  # what else a field needs
     "auxiliary_weights": {"architecture": HEADS},  # of a single head it is what auxiliary_weight says
     "first": {"first_epochs": 2, "first": "auxiliary"},
     "first_epochs": {"first_epochs": 2, "first": "auxiliary"},
+    **dict.fromkeys(DIAL, {"architecture": "DIAL"}),
+    **dict.fromkeys(SIDE, {"architecture": "SIDE"}),
 }
 
 # case: (parameter, value, error, words that the message must hold)
@@ -96,7 +104,12 @@ REFUSED = {
     "seed of 33 bits": ("seed", 2**32, ValueError, "4294967296; allowed: 0 to 4,294,967,295"),
     "architecture in lower case": ("architecture", "wsn", ValueError, "did you mean 'WSN'?"),
     "near-miss architecture": ("architecture", "SAUKS", ValueError, "did you mean 'SAUX'?"),
-    "unlike any architecture": ("architecture", "ResNet-152", ValueError, "'SN', 'WSN', 'SAUX', 'CAUX', or module:"),
+    "unlike any architecture": (
+        "architecture",
+        "ResNet-152",
+        ValueError,
+        "'SN', 'WSN', 'SAUX', 'CAUX', 'NAMES', 'NARROW', 'SIDE', 'DIAL', or module:",
+    ),
     "near-miss optimizer": ("optimizer", "Adams", ValueError, "'sgd', 'adam' (did you mean 'adam'?)"),
     "near-miss dataset": ("dataset", "MNST", ValueError, "did you mean 'mnist'?"),
     "missing module": ("architecture", "no_such_module:Net", ValueError, "No module named 'no_such_module'"),
@@ -206,7 +219,10 @@ UNSAID = {
     "CAUX WSN": (ValueError, "architecture is said twice: CAUX and WSN"),
     "epochs=3 epochs=3": (ValueError, "epochs is said twice: 3 and 3"),
     "CAUX architecture=CAUX": (ValueError, "architecture is said twice"),
-    "CAUKS": (ValueError, "architecture is 'CAUKS'; allowed: 'SN', 'WSN', 'SAUX', 'CAUX', or module:Class (did you"),
+    "CAUKS": (
+        ValueError,
+        "architecture is 'CAUKS'; allowed: 'SN', 'WSN', 'SAUX', 'CAUX', 'NAMES', 'NARROW', 'SIDE', 'DIAL', or module:Class (did you",
+    ),
     "''": (ValueError, "architecture is ''; allowed: "),
     "momentum": (ValueError, "momentum is said without a value; write momentum=value"),
     "momentum = 0.9": (ValueError, "momentum is said without a value; write momentum=value, without blanks"),
@@ -442,10 +458,13 @@ def test_the_key_of_the_default_experiment_never_changes():
 def test_the_configuration_is_every_field_and_the_protocol_but_not_the_number_of_trials():
     """A field that came later is left out at its neutral value: no key of a stored result changes."""
     always = {name for name in FIELDS if SETTINGS[name].neutral is ALWAYS}
-    assert set(FIELDS) - always == {*BY_NAME, "first_epochs", "train_digits"}
+    assert set(FIELDS) - always == {*BY_NAME, "first_epochs", "train_digits", *DIAL, *SIDE}
     assert set(Experiment().configuration) == {*always, "protocol"}
-    every = Experiment(**{**OTHER, "architecture": HEADS, "dataset": "mnist", "sigmoid": True, "momentum": 0})
-    assert set(every.configuration) == {*FIELDS, "protocol", "source"}
+    read = {name: value for name, value in OTHER.items() if name not in (*DIAL, *SIDE)}
+    every = Experiment(**{**read, "architecture": HEADS, "dataset": "mnist", "sigmoid": True, "momentum": 0})
+    assert set(every.configuration) == {*read, "protocol", "source"}
+    for name, own in (("DIAL", DIAL), ("SIDE", SIDE)):
+        assert set(own) <= set(Experiment(architecture=name, **{each: OTHER[each] for each in own}).configuration)
     assert "trials" not in every.configuration
 
 
@@ -454,7 +473,9 @@ def test_every_field_is_in_the_key():
     without = {name: {**BASE, **NEEDS.get(name, {})} for name in FIELDS}
     before = {name: Experiment(**settings).key for name, settings in without.items()}
     after = {name: Experiment(**{**settings, name: OTHER[name]}).key for name, settings in without.items()}
-    assert len({*before.values(), *after.values()}) == len(FIELDS) + 3, "three bases: CAUX, Heads, and CAUX in phases"
+    assert len({*before.values(), *after.values()}) == len(FIELDS) + 5, (
+        "five bases: CAUX, Heads, CAUX in phases, DIAL, SIDE"
+    )
 
 
 def test_another_protocol_is_another_key():
@@ -562,7 +583,7 @@ def test_the_name_says_what_the_legends_need(parameters, name):
 
 def test_the_shape_follows_the_fields():
     shape = Experiment.parse("CAUX channels=3-5 hidden=7-9-11 auxiliary_hidden=13 sigmoid=False").sizes(4)
-    assert dataclasses.astuple(shape) == (4, (3, 5), (7, 9, 11), 13, True, False, None)
+    assert dataclasses.astuple(shape) == (4, (3, 5), (7, 9, 11), 13, True, False, None, 1.0, 0, 128, 0.0, 0.0)
     assert Experiment.parse("CAUX sigmoids=answer").sizes(1).sigmoids == ("answer",)
     shape = Experiment(one_hot_encoding=False).sizes(1)
     assert (shape.trials, shape.one_hot, shape.sigmoid) == (1, False, True)
