@@ -72,8 +72,8 @@ NEEDS = {  # what else a field needs
     "auxiliary_weights": {"architecture": HEADS},  # of a single head it is what auxiliary_weight says
     "first": {"first_epochs": 2, "first": "auxiliary"},
     "first_epochs": {"first_epochs": 2, "first": "auxiliary"},
-    **dict.fromkeys(DIAL, {"architecture": "DIAL"}),
-    **dict.fromkeys(SIDE, {"architecture": "SIDE"}),
+    **{name: {"architecture": "DIAL"} for name in DIAL},
+    **{name: {"architecture": "SIDE"} for name in SIDE},
 }
 
 # case: (parameter, value, error, words that the message must hold)
@@ -221,7 +221,7 @@ UNSAID = {
     "CAUX architecture=CAUX": (ValueError, "architecture is said twice"),
     "CAUKS": (
         ValueError,
-        "architecture is 'CAUKS'; allowed: 'SN', 'WSN', 'SAUX', 'CAUX', 'NAMES', 'NARROW', 'SIDE', 'DIAL', or module:Class (did you",
+        "'SIDE', 'DIAL', or module:Class (did you mean 'CAUX'?)",
     ),
     "''": (ValueError, "architecture is ''; allowed: "),
     "momentum": (ValueError, "momentum is said without a value; write momentum=value"),

@@ -1,0 +1,144 @@
+"""What curves say beside their means: when a training takes off, how fast a clock runs, and what few rounds would tell.
+
+Accuracies are `[trials, epochs]` in percent, or `[trials]`; epochs are counted from 1; trial i of all networks shares
+its pairs. Described, not tested, unless a function says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from report import statistics
+from report.statistics import Array
+
+TAKEN_OFF = 65.0  # percent: well above the majority class's 55, well below where all end
+
+
+@dataclass(frozen=True)
+class Variances:
+    """Variance components in squared points of networks that share their trials, and their shares of the sum."""
+
+    trial: float
+    network: float
+    rest: float
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Percent of trial, network and rest."""
+        parts = (self.trial, self.network, self.rest)
+        return tuple(100 * part / sum(parts) for part in parts)  # type: ignore[return-value]
+
+
+def take_off(values: ArrayLike, level: float = TAKEN_OFF) -> Array:
+    """First epoch at which each trial is at `level` percent or above, `[trials]`; infinite for one that never is.
+
+    One definition for "takes off" and for "never does". Raises ValueError as `statistics.epochs_to_reach`.
+    """
+    values = np.asarray(values, float)
+    reached = values.max(axis=1) >= level - statistics.ROUNDING
+    return np.where(reached, statistics.epochs_to_reach(values, level), np.inf)
+
+
+def never(values: ArrayLike, level: float = TAKEN_OFF) -> float:
+    """Percentage of trials that never reach `level`."""
+    return 100 * float(np.isinf(take_off(values, level)).mean())
+
+
+def earlier(a: ArrayLike, b: ArrayLike, level: float = TAKEN_OFF) -> tuple[float, float]:
+    """Return by how many epochs `b` takes off before `a` (median over the trials where both do), and in what share.
+
+    The share, in percent, counts every trial in which one of them takes off; ties count half, one that never does is
+    the later one. Raises ValueError where no trial has both.
+    """
+    first, second = take_off(a, level), take_off(b, level)
+    both = np.isfinite(first) & np.isfinite(second)
+    either = np.isfinite(first) | np.isfinite(second)
+    if not both.any():
+        raise ValueError(f"no trial reaches {level:g} % in both")
+    before = (second < first)[either] + 0.5 * (second == first)[either]
+    return float(np.median(first[both] - second[both])), 100 * float(before.mean())
+
+
+def clock(slow: ArrayLike, fast: ArrayLike, level: float = TAKEN_OFF) -> Array:
+    """Return how many epochs of `slow` one of `fast` is worth until take-off, of each trial where both take off."""
+    a, b = take_off(slow, level), take_off(fast, level)
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.asarray(a[both] / b[both])
+
+
+def epoch_like(curve: ArrayLike, level: float) -> float:
+    """Return the epoch, with a fraction, at which a mean curve `[epochs]` first reaches a level in percent.
+
+    Between epochs it is a straight line. Raises ValueError where it never does.
+    """
+    curve = np.asarray(curve, float)
+    above = np.flatnonzero(curve >= level)
+    if not above.size:
+        raise ValueError(f"the curve never reaches {level:g} %")
+    i = int(above[0])
+    return float(i + 1) if i == 0 else float(i + (level - curve[i - 1]) / (curve[i] - curve[i - 1]))
+
+
+def spans(below: ArrayLike) -> list[tuple[int, int]]:
+    """Return the first and last epochs of each run of epochs where `below` `[epochs]` holds."""
+    padded = np.concatenate([[False], np.asarray(below, bool), [False]]).astype(int)
+    starts, ends = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
+    return [(int(first) + 1, int(last)) for first, last in zip(starts, ends, strict=True)]
+
+
+def other_sign(a: ArrayLike, b: ArrayLike, n: int, paired: bool = True, draws: int = 20_000, seed: int = 0) -> float:
+    """Chance in percent that `n` trials would give the mean of b - a the other sign than all have; `[trials]` each.
+
+    Trials are drawn with replacement: for both networks the same ones, or of each by itself. A mean of 0 counts half.
+
+    Raises ValueError for n below 1, and as `statistics.paired_difference`.
+    """
+    whole = statistics.paired_difference(a, b).mean
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if n < 1:
+        raise ValueError(f"n is {n}; allowed: at least 1")
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(len(a), size=(draws, n))
+    others = rows if paired else rng.integers(len(a), size=(draws, n))
+    means = (b[others].mean(1) - a[rows].mean(1)) * np.sign(whole)
+    zero = np.abs(means) <= statistics.ROUNDING
+    return 100 * float(np.mean((means < 0) & ~zero) + 0.5 * zero.mean())
+
+
+def variances(values: Sequence[ArrayLike]) -> Variances:
+    """Estimate the variance of trials, of networks and of the rest, of several networks `[trials]` on the same trials.
+
+    A two-way layout without replication, both factors random: expected mean squares (Searle, Casella and McCulloch
+    1992, section 4.3); an estimate below 0 is 0. Other than shares of sums of squares, these do not depend on how many
+    trials there are.
+
+    Raises ValueError for fewer than 2 networks or trials, or networks of different trials.
+    """
+    table = np.array([np.asarray(each, float) for each in values])  # [networks, trials]
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise ValueError(f"values must be [networks, trials] with at least 2 of each, got {table.shape}")
+    networks, trials = table.shape
+    of_trial, of_network, mean = table.mean(0), table.mean(1), table.mean()
+    rest = table - of_trial[None] - of_network[:, None] + mean
+    squares = (
+        networks * np.square(of_trial - mean).sum() / (trials - 1),
+        trials * np.square(of_network - mean).sum() / (networks - 1),
+        np.square(rest).sum() / ((networks - 1) * (trials - 1)),
+    )
+    return Variances(
+        max(0.0, float((squares[0] - squares[2]) / networks)),
+        max(0.0, float((squares[1] - squares[2]) / trials)),
+        float(squares[2]),
+    )
+
+
+def pairs_sd(accuracy: float, pairs: int = 1000, digits: int = 10_000) -> float:
+    """SD in points that a trial's test pairs alone give its accuracy, drawn without replacement from a finite set.
+
+    The binomial one times the finite population correction of the pairs that `digits` digits make. Raises ValueError as
+    `statistics.binomial_sd`.
+    """
+    whole = digits // 2
+    return statistics.binomial_sd(accuracy, pairs) * float(np.sqrt((whole - pairs) / (whole - 1)))
