@@ -34,7 +34,7 @@ def module(own_module, tmp_path):
 
 def test_lib_s_own_architectures_are_found_by_either_name():
     assert find("SN") is find("lib.architectures:SN") is SN
-    with pytest.raises(ValueError, match=r"^architecture is 'SM'; allowed: SN, WSN, SAUX, CAUX, or module:Class$"):
+    with pytest.raises(ValueError, match=r"^architecture is 'SM'; allowed: SN, WSN, .*, or module:Class$"):
         find("SM")
 
 

@@ -24,6 +24,7 @@ from tests.lib.own import look_in, tiny
 from tests.lib.stacks import compiled
 
 DIGITS = 697  # of the embedded test set
+NAMING = ("digit_names", "named_score")  # ask for a head that names digits
 HEADS = {
     "CAUX": ("answer", "auxiliary"),
     "WSN": ("answer",),
@@ -248,15 +249,31 @@ def test_a_network_without_a_head_that_names_digits_has_no_digit_names(tmp_path)
     assert not (tmp_path / "results").exists()
 
 
+def test_the_named_score_is_what_comparing_those_names_would_reach():
+    experiment, trials = tiny("CAUX"), range(3)
+    names, _, teacher = measured(experiment, "digit_names", trials=trials)
+    values, _, _ = measured(experiment, "named_score", trials=trials)
+    assert values.keys() == {"named_score_auxiliary", "names_right_auxiliary"}
+    rows, classes = teacher.final_pairs.rows, teacher.final_pairs.classes
+    for place, named in enumerate(names["digit_names_auxiliary"].long()):
+        said = named[rows[place]]
+        right = (said[:, 0] <= said[:, 1]) == (classes[place, :, 0] <= classes[place, :, 1])
+        assert float(values["named_score_auxiliary"][place]) == pytest.approx(100 * float(right.double().mean()))
+        share = 100 * float((said == classes[place]).double().mean())
+        assert float(values["names_right_auxiliary"][place]) == pytest.approx(share)
+    with pytest.raises(ValueError, match="'named_score' asks for a head that names digits, and WSN has none"):
+        measured(tiny("WSN"), "named_score", trials=trials)
+
+
 def test_the_measures_of_lib_are_these():
     every_epoch = {name for name in OURS if not find(name).at_end}
     assert every_epoch == {"gradient_norms", "weight_norms", "answer_spread", "train_accuracy"}
-    assert OURS.keys() - every_epoch == {"final_train_accuracy", "final_score", "digit_names"}
+    assert OURS.keys() - every_epoch == {"final_train_accuracy", "final_score", "digit_names", "named_score"}
 
 
 @networks
 def test_a_result_has_them_by_name_and_what_was_trained_has_the_same(architecture, tmp_path):
-    names = [name for name in OURS if name != "digit_names" or architecture != "WSN"]
+    names = [name for name in OURS if name not in NAMING or architecture != "WSN"]
     experiment, trials = tiny(architecture), 3
     result = run(experiment, trials, *names, store=Store(tmp_path / "results"))
     stacks = [range(i, i + 1) for i in range(trials)] if experiment.is_plain() else [range(trials)]
@@ -269,6 +286,7 @@ def test_a_result_has_them_by_name_and_what_was_trained_has_the_same(architectur
         np.testing.assert_allclose(result.measures[name], expected, rtol=1e-5)  # stored to 6 significant digits
         np.testing.assert_array_equal(result.values(name), result.measures[name])
     once = {"final_score": (), "final_pairs": (), "final_train_accuracy": (), "digit_names": (DIGITS,)}
+    once |= {"named_score": (), "names_right": ()}
     for name, value in result.measures.items():
         shape = next((shape for known, shape in once.items() if name.startswith(known)), (experiment.epochs,))
         assert value.shape == (trials, *shape), name
@@ -347,7 +365,7 @@ def test_no_measure_changes_a_bit_of_a_training(architecture, settings, implemen
     trials = range(1, 2) if experiment.is_plain() else range(3)
     without = train_fully(experiment, trials, implementation=implementation)
     head = any(task == CLASSES for task in without.prepared.network.heads.values())
-    names = [name for name in OURS if name != "digit_names" or head]
+    names = [name for name in OURS if name not in NAMING or head]
     own = [f"tests.lib.test_measures:{name}" for name in ("nasty", "nasty_at_end")]
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -558,7 +576,7 @@ def test_a_measure_that_cannot_be_taken_is_refused_in_one_sentence_before_any_tr
     ("name", "sentence"),
     [
         ("final_scor", "a measure is 'final_scor'; allowed: .*, or module:function (did you mean 'final_score'?)"),
-        ("nothing", "a measure is 'nothing'; allowed: 'gradient_norms', .*, 'digit_names', or module:function"),
+        ("nothing", "a measure is 'nothing'; allowed: 'gradient_norms', .*, 'named_score', or module:function"),
         ("no_such_module:own", "the measure 'no_such_module:own' cannot be imported: No module named 'no_such_module'"),
     ],
 )

@@ -121,7 +121,7 @@ def test_both_folders_of_a_store_are_listed_and_one_folder_once(tmp_path, own, r
     ("change", "reason"),
     [
         ({"protocol": 0}, "protocol 0 there and 1 here"),
-        ({"dropout": 0.5}, "dropout 0.5 there and None here"),
+        ({"noise": 0.5}, "noise 0.5 there and None here"),
         ({"architecture": "no_such_module:Mine"}, "no_such_module"),
         ({"optimizer": "lion"}, "optimizer is 'lion'"),
     ],
