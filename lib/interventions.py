@@ -4,6 +4,8 @@ Known by name beside the four of the original (`lib.registry`), and trained as t
 are in report/preregistration.md.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,26 @@ from lib.architectures import CAUX, Network, Sizes, extractor, head
 from lib.layers import Dropout, Flatten, Linear
 from lib.tasks import CLASSES, COMPARISON
 
-OWN = ("channels", "hidden", "auxiliary_hidden", "auxiliary_weight")
+
+def classifier(sizes: Sizes) -> nn.Sequential:
+    """Build CAUX's class head: `[trials, n, 32, 2, 2]` to `[trials, n, outputs]`."""
+    return head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")
+
+
+def reader(sizes: Sizes, numbers: int) -> nn.Sequential:
+    """Build a comparison that reads so many numbers of each digit: `[trials, batch, 2 numbers]` in."""
+    return head(sizes, (2 * numbers, 1, 1), sizes.hidden, COMPARISON, "answer")
+
+
+def by_pair(digits: Tensor) -> Tensor:
+    """Return digits `[trials, 2 batch, ...]` by their pairs, `[trials, batch, 2, ...]`."""
+    paired: Tensor = digits.unflatten(1, (-1, 2))
+    return paired
+
+
+def features(sizes: Sizes) -> int:
+    """Return how many features the extractor makes of a digit."""
+    return math.prod(sizes.maps)
 
 
 def named(outputs: Tensor, sizes: Sizes) -> Tensor:
@@ -26,40 +47,38 @@ class NAMES(Network):
     """A class bottleneck: all that the comparison reads of a digit is what the class head says of it."""
 
     heads = {"answer": COMPARISON, "auxiliary": CLASSES}  # noqa: RUF012
-    reads = OWN
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)  # [trials, batch, 2, 1, 14, 14] -> [trials, batch, 2, 32, 2, 2]
-        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")
-        self.compare = head(sizes, (2 * sizes.outputs(CLASSES), 1, 1), sizes.hidden, COMPARISON, "answer")
+        self.auxiliary = classifier(sizes)
+        self.compare = reader(sizes, sizes.outputs(CLASSES))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Say which digits they are, and compare what was said."""
         maps = self.extract(images.unsqueeze(3))
         classes = self.auxiliary(maps.flatten(1, 2))
-        read = named(classes, self.sizes).unflatten(1, (-1, 2)).flatten(2, 3)
-        return {"answer": self.compare(read), "auxiliary": classes.unflatten(1, (-1, 2))}
+        read = by_pair(named(classes, self.sizes)).flatten(2, 3)
+        return {"answer": self.compare(read), "auxiliary": by_pair(classes)}
 
 
 class NARROW(Network):
     """As narrow as the class bottleneck, without its meaning: ten numbers of a further head, the class head apart."""
 
     heads = {"answer": COMPARISON, "auxiliary": CLASSES}  # noqa: RUF012
-    reads = OWN
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.extract = extractor(sizes)
-        self.auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")
-        self.narrow = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")  # the same shape
-        self.compare = head(sizes, (2 * sizes.outputs(CLASSES), 1, 1), sizes.hidden, COMPARISON, "answer")
+        self.auxiliary = classifier(sizes)
+        self.narrow = classifier(sizes)  # the same shape
+        self.compare = reader(sizes, sizes.outputs(CLASSES))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare ten numbers of each digit, and say beside it which digits they are."""
         digits = self.extract(images.unsqueeze(3)).flatten(1, 2)
-        read = named(self.narrow(digits), self.sizes).unflatten(1, (-1, 2)).flatten(2, 3)
-        return {"answer": self.compare(read), "auxiliary": self.auxiliary(digits).unflatten(1, (-1, 2))}
+        read = by_pair(named(self.narrow(digits), self.sizes)).flatten(2, 3)
+        return {"answer": self.compare(read), "auxiliary": by_pair(self.auxiliary(digits))}
 
 
 class SIDE(Network):
@@ -69,29 +88,27 @@ class SIDE(Network):
     """
 
     heads = {"answer": COMPARISON, "auxiliary": CLASSES}  # noqa: RUF012
-    reads = (*OWN, "width", "dropout", "auxiliary_dropout")
+    reads = (*Network.reads, "width", "dropout", "auxiliary_dropout")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        features = sizes.maps[0] * sizes.maps[1] * sizes.maps[2]
         self.extract = extractor(sizes)
-        self.read = nn.Sequential(Flatten(sizes.maps), Linear(sizes.trials, features, sizes.width))
-        self.compare = dropping(head(sizes, (2 * sizes.width, 1, 1), sizes.hidden, COMPARISON, "answer"), sizes)
-        auxiliary = head(sizes, sizes.maps, (sizes.auxiliary_hidden,), CLASSES, "auxiliary")
-        self.auxiliary = dropping(auxiliary, sizes, sizes.auxiliary_dropout)
+        self.read = nn.Sequential(Flatten(sizes.maps), Linear(sizes.trials, features(sizes), sizes.width))
+        self.compare = dropping(reader(sizes, sizes.width), sizes.trials, sizes.dropout)
+        self.auxiliary = dropping(classifier(sizes), sizes.trials, sizes.auxiliary_dropout)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, and say which digits they are."""
         digits = self.extract(images.unsqueeze(3)).flatten(1, 2)
-        read = self.read(digits).unflatten(1, (-1, 2)).flatten(2, 3)
-        return {"answer": self.compare(read), "auxiliary": self.auxiliary(digits).unflatten(1, (-1, 2))}
+        read = by_pair(self.read(digits)).flatten(2, 3)
+        return {"answer": self.compare(read), "auxiliary": by_pair(self.auxiliary(digits))}
 
 
-def dropping(layers: nn.Sequential, sizes: Sizes, p: float | None = None) -> nn.Sequential:
+def dropping(layers: nn.Sequential, trials: int, p: float) -> nn.Sequential:
     """Return a head with dropout behind each hidden layer's ReLU; of probability 0 too: it changes no layer's name."""
-    p, found = sizes.dropout if p is None else p, list[nn.Module]()
+    found: list[nn.Module] = []
     for layer in layers:
-        found += [layer, Dropout(sizes.trials, p)] if isinstance(layer, nn.ReLU) else [layer]
+        found += [layer, Dropout(trials, p)] if isinstance(layer, nn.ReLU) else [layer]
     return nn.Sequential(*found)
 
 
@@ -104,12 +121,11 @@ class DIAL(CAUX):
     extractor (settings `first`, `first_epochs`, `frozen`); before that the features pass as they are.
     """
 
-    reads = (*OWN, "spread", "centres")
+    reads = (*Network.reads, "spread", "centres")
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        features = sizes.maps[0] * sizes.maps[1] * sizes.maps[2]
-        self.centres = Centres(sizes.trials, sizes.centres or CLASSES.classes, features)
+        self.centres = Centres(sizes.trials, sizes.centres or CLASSES.classes, features(sizes))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compare the digits of each pair, and say which digits they are.
@@ -129,7 +145,7 @@ class DIAL(CAUX):
             if collecting:
                 self.centres.collect(features, groups)
         read = self.centres.pull(features, groups, self.sizes.spread).view(maps.shape)
-        return {"answer": self.compare(read.flatten(2, 3)), "auxiliary": classes.unflatten(1, (-1, 2))}
+        return {"answer": self.compare(read.flatten(2, 3)), "auxiliary": by_pair(classes)}
 
 
 class Centres(nn.Module):
@@ -146,11 +162,15 @@ class Centres(nn.Module):
         self.register_buffer("squares", torch.zeros(trials))  # sum of the squared norms of all features
 
     @property
+    def overall(self) -> Tensor:
+        """Mean of all features, `[trials, features]`; 0 where nothing was collected yet."""
+        return self.total.sum(1) / self.count.sum(1).clamp(min=1)[:, None]
+
+    @property
     def means(self) -> Tensor:
         """Mean of each group `[trials, groups, features]`; of one that was never seen the mean of all."""
-        seen = self.count.sum(1).clamp(min=1)[:, None, None]
-        overall = self.total.sum(1, keepdim=True) / seen
-        return torch.where(self.count[..., None] > 0, self.total / self.count.clamp(min=1)[..., None], overall)
+        own = self.total / self.count.clamp(min=1)[..., None]
+        return torch.where(self.count[..., None] > 0, own, self.overall[:, None])
 
     def begin(self, features: Tensor) -> None:
         """Let the first features be the centres, where nothing was collected yet."""
@@ -178,8 +198,7 @@ class Centres(nn.Module):
         """
         if not self.count.any():
             return features
-        means, n = self.means, self.count.sum(1)
-        overall = self.total.sum(1) / n[:, None]
+        means, overall, n = self.means, self.overall, self.count.sum(1)
         whole = self.squares / n - overall.square().sum(1)
         between = (self.count * (means - overall[:, None]).square().sum(2)).sum(1) / n
         left = between + spread**2 * (whole - between)

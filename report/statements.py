@@ -294,7 +294,7 @@ def reading(name: str, words: str) -> Experiment:
 
 def asked() -> list[Experiment]:
     """Return all experiments of the statements, the estimates and the readings, the decisive ones first."""
-    order = (*(STATEMENTS[i - 1] for i in (6, 5, 4, 3, 8, 9, 7, 10)),)
+    order = [STATEMENTS[i - 1] for i in (6, 5, 4, 3, 8, 9, 7, 10)]
     parts = [*(part for statement in order for part in statement.parts), *ESTIMATES]
     parts += [part for statement in STATEMENTS[1::-1] for part in statement.parts]
     first = [term.experiment for part in parts for term in part.terms if term.experiment.epochs < 800]

@@ -221,7 +221,8 @@ UNSAID = {
     "CAUX architecture=CAUX": (ValueError, "architecture is said twice"),
     "CAUKS": (
         ValueError,
-        "'SIDE', 'DIAL', or module:Class (did you mean 'CAUX'?)",
+        "architecture is 'CAUKS'; allowed: 'SN', 'WSN', 'SAUX', 'CAUX', 'NAMES', 'NARROW', 'SIDE', 'DIAL', or "
+        "module:Class (did you",
     ),
     "''": (ValueError, "architecture is ''; allowed: "),
     "momentum": (ValueError, "momentum is said without a value; write momentum=value"),

@@ -576,7 +576,10 @@ def test_a_measure_that_cannot_be_taken_is_refused_in_one_sentence_before_any_tr
     ("name", "sentence"),
     [
         ("final_scor", "a measure is 'final_scor'; allowed: .*, or module:function (did you mean 'final_score'?)"),
-        ("nothing", "a measure is 'nothing'; allowed: 'gradient_norms', .*, 'named_score', or module:function"),
+        (
+            "nothing",
+            "a measure is 'nothing'; allowed: 'gradient_norms', .*, 'digit_names', 'named_score', or module:function",
+        ),
         ("no_such_module:own", "the measure 'no_such_module:own' cannot be imported: No module named 'no_such_module'"),
     ],
 )

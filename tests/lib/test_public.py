@@ -55,8 +55,9 @@ def test_reading_results_imports_no_torch(code):
 
 
 def test_the_architectures_are_known_without_torch_and_are_those_of_the_file():
-    names = run("from lib import registry; print(*registry.NETWORKS)").split()
-    assert names == list(registry.NETWORKS) == ["SN", "WSN", "SAUX", "CAUX"]
+    names = run("from lib import registry; print(*registry.ARCHITECTURES)").split()
+    assert list(registry.NETWORKS) == ["SN", "WSN", "SAUX", "CAUX"]
+    assert names == list(registry.ARCHITECTURES) == [*registry.NETWORKS, "NAMES", "NARROW", "SIDE", "DIAL"]
 
 
 def test_the_readmes_own_network_and_setting_are_as_it_says(own_module, tmp_path):
