@@ -30,20 +30,35 @@ publish: .venv/ready  ## render with MNIST and copy the result into report/publi
 	$(BIN)/python -m report publish
 	$(BIN)/python -m pytest -q -m published
 
-lab: .venv/ready  ## explore in JupyterLab
-	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=. notebooks
+lab: .venv/ready  ## explore in JupyterLab; options: make lab ARGS="--allow-root --no-browser"
+	JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+		$(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks
 
 constraints:  ## renew constraints.txt from a fresh environment without pins
 	$(PYTHON) -m venv --clear build/unpinned
-	build/unpinned/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,browser]'
+	build/unpinned/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,explore,browser,cluster]'
 	sed -n '/==/q;p' constraints.txt > build/constraints.txt
 	build/unpinned/bin/python -m pip freeze --exclude-editable | grep -viE '^(nvidia|cuda|triton)' | tr A-Z_ a-z- \
 		| sort >> build/constraints.txt
 	mv build/constraints.txt constraints.txt
 
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+lock:  ## renew .ci/locked.txt from constraints.txt, with hashes; on CI's platform (Python 3.11, Linux, x86-64)
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --dry-run --only-binary :all: \
+		--report build/lock/report.json -c constraints.txt '.[test,explore,browser,cluster]' 'setuptools>=77'
+	$(PYTHON) .ci/lock.py build/lock/report.json > build/locked.txt
+	mv build/locked.txt .ci/locked.txt
+
+locked:  ## make .venv as CI does: from .ci/locked.txt, every file checked against its hash
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		-r .ci/locked.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/ready
 
-.PHONY: help report test study quick verify bench publish lab constraints
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,explore]'
+	@touch .venv/ready
+
+.PHONY: help report test study quick verify bench publish lab constraints lock locked

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -11,16 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lib import datasets, kept
-from lib.experiment import Experiment
-from lib.machine import ROOT, folder_from
-from lib.messages import one_of, show
+from lib import datasets, files, kept
+from lib.experiment import Experiment, told_apart
+from lib.machine import ROOT, folder_from, workplace
+from lib.messages import notice, one_of, show
 from lib.store import GROUP, Record, Store, folder, groups, pieces
 
 if TYPE_CHECKING:
     from lib.trained import Networks
 
-PUBLISHED = ROOT / "report" / "results"  # the study in the repository: read first, written only by `make study`
+# What is published in the repository is read first, and written only by `make study`.
+PUBLISHED = ROOT / "report" / "results"  # the study
+PREREGISTERED = ROOT / "report" / "results_2023"  # the trainings of report/statements.py
 STACK = {"cpu": GROUP, "cuda": 6 * GROUP}  # a GPU wants more work at once; it is stored as groups all the same
 TRIALS = 150  # original report, section 1.3
 OURS = "lib.measures:"
@@ -83,15 +84,15 @@ class Result:
 
 
 def default_store(implementation: str = "", device: str = "cpu") -> Store:
-    """Return the store of this project: the user's own folder, and the published study, which is only read.
+    """Return the store of this project: the user's own folder, and what is published, which is only read.
 
     One key has one result: what is computed in another way on purpose, by PyTorch's operations or on a GPU, has a store
     of its own, `by-torch` or `by-cuda` in the user's folder.
     """
-    own = folder_from("RESULTS_ROOT", ROOT / "results")
+    own = folder_from("RESULTS_ROOT", lambda: workplace() / "results")
     if device != "cpu" or implementation == "torch":
         return Store(own / ("by-torch" if device == "cpu" else "by-cuda"))
-    return Store(own, also=[PUBLISHED])
+    return Store(own, also=[PUBLISHED, PREREGISTERED])
 
 
 def run_analysis(experiment: Experiment, trials: int = TRIALS, **options: Any) -> Result:
@@ -122,7 +123,7 @@ def run_study(
     others ended.
     """
     ways = {name: options[name] for name in ("implementation", "device") if name in options}
-    experiments, measures, store = list(experiments), names_of(measures), store or default_store(**ways)
+    experiments, measures, store = checked(experiments), names_of(measures), store or default_store(**ways)
     train_missing(experiments, trials, store, measures=measures, progress=progress, **options)
     return [load(experiment, trials, store, measures, progress) for experiment in experiments]
 
@@ -184,9 +185,11 @@ def train_missing(
             check_measures(experiment, measures)
     for dataset in {experiment.dataset for experiment, _ in missing}:
         datasets.load(dataset)  # once, here: a missing download is said before any worker starts
-    store.root.mkdir(parents=True, exist_ok=True)
+    files.make_folder(store.root)
     if not os.access(store.root, os.W_OK):
         raise PermissionError(f"results cannot be written to {store.root}: the folder is read-only")
+    for experiment in dict.fromkeys(experiment for experiment, _ in missing):
+        files.sweep(store.root / folder(experiment.configuration))  # what killed writers left
     if progress:
         say_what_is_stored(once, trials, missing, store)
     from lib.workers import train_all  # and torch
@@ -238,15 +241,25 @@ def say_what_is_stored(
     """Say how much is stored and kept, and why results of fewer trials are not a part of more."""
     asked, lacking = trials * len(experiments), sum(len(set(stack) & set(range(trials))) for _, stack in missing)
     if lacking < asked:
-        print(f"{asked - lacking} of {asked} trials are stored and kept", file=sys.stderr)
+        notice(f"{asked - lacking} of {asked} trials are stored and kept")
+    called = told_apart(experiments)
     for experiment, stack in missing:
         shorter = store.find(experiment.configuration, range(stack.start, stack.start + 1))
         if shorter and len(stack) > 1 and store.read(experiment.configuration, stack) is None:
-            print(
-                f"{experiment.name}: {shorter.name.partition('.')[0]} is stored, and trained again with more: a group "
-                "trains as one stack, and rounding depends on its size (both are kept)",
-                file=sys.stderr,
+            notice(
+                f"{called[experiment]}: {shorter.name.partition('.')[0]} is stored, and trained again with more: "
+                "a group trains as one stack, and rounding depends on its size (both are kept)"
             )
+
+
+def checked(experiments: Any) -> list[Experiment]:
+    """Return experiments as a list. Raises TypeError for what are none, such as their names."""
+    one = isinstance(experiments, str | bytes) or not isinstance(experiments, Iterable)
+    several = [experiments] if one else list(experiments)
+    for each in several:
+        if not isinstance(each, Experiment):
+            raise TypeError(f"experiments has {show(each)}; allowed: an Experiment each, as Experiment.parse('SN') is")
+    return several
 
 
 def names_of(measures: Sequence[str]) -> list[str]:
@@ -298,10 +311,9 @@ def load(
             raise ValueError(f"measures has two that have values called {', '.join(sorted(twice))}; load one at a time")
         values.update(measured[0])
         if measured[1] and progress:
-            print(
+            notice(
                 f"{name} of {experiment.name}: when it was taken, {len(measured[1])} of {trials} trials had other "
-                "counts of right answers than the stored ones: on another processor, or by other versions",
-                file=sys.stderr,
+                "counts of right answers than the stored ones: on another processor, or by other versions"
             )
     return Result(experiment, trials, tuple(records), values)
 
@@ -352,9 +364,11 @@ def paired(a: Result, b: Result) -> NDArray[np.float64]:
 
     Raises ValueError when the two cannot be paired: other numbers of trials or epochs, or a trial that saw other pairs.
     """
+    called = told_apart([a.experiment, b.experiment])
+    first, second = called[a.experiment], called[b.experiment]
     if a.accuracy.shape != b.accuracy.shape:
-        raise ValueError(f"{a.name} has {a.accuracy.shape} (trials, epochs) and {b.name} {b.accuracy.shape}")
+        raise ValueError(f"{first} has {a.accuracy.shape} (trials, epochs) and {second} {b.accuracy.shape}")
     for trial, (of_a, of_b) in enumerate(zip(a.fingerprints, b.fingerprints, strict=True)):
         if of_a != of_b:
-            raise ValueError(f"trial {trial} of {a.name} and of {b.name} saw different pairs ({of_a}, {of_b})")
+            raise ValueError(f"trial {trial} of {first} and of {second} saw different pairs ({of_a}, {of_b})")
     return b.accuracy - a.accuracy

@@ -115,6 +115,11 @@ class Network(nn.Module):
             raise ValueError(f"{type(self).__name__} has no part {show(name)}; its parts: {parts}") from None
 
     @property
+    def steady(self) -> bool:
+        """Whether it is one of the original's networks, which launch the same at each step and wait for no number."""
+        return type(self) in (SN, WSN, SAUX, CAUX)
+
+    @property
     def parameters_per_trial(self) -> int:
         """Number of trained parameters of one network of the stack."""
         return sum(p.numel() for p in self.parameters()) // self.sizes.trials

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lib import files
 from lib.machine import cache_folder, finish, folder_from
+from lib.messages import notice
 
 IMAGE = 14  # height and width of a digit: the course's assignment
 CLASSES = 10
@@ -179,7 +180,7 @@ def download_mnist(raw: Path, missing: Iterable[str], mirrors: Sequence[str], si
         files.sweep(raw, r"\.download-.+")
         for mirror in mirrors:
             with tempfile.TemporaryDirectory(dir=raw, prefix=".download-") as fresh:
-                print(f"downloading MNIST from {mirror} to {raw}", file=sys.stderr)
+                notice(f"downloading MNIST from {mirror} to {raw}")
                 if why := fetch(Path(fresh), mirror, silence, limit):
                     tried.append(f"{mirror}: {why}")
                     continue

@@ -6,6 +6,7 @@ Its canonical form names the stored result.
 import functools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
@@ -27,6 +28,7 @@ SIZES = re.compile(r"[1-9][0-9]{0,3}(-[1-9][0-9]{0,3}){0,9}")
 ALWAYS = object()  # no value is neutral
 BY_NAME = ("sigmoids", "auxiliary_weights", "stopped", "first", "first_epochs", "frozen")  # name heads or parts
 MOST_PAIRS = 30_000  # of 60,000 digits; of fewer where they are used more than once
+LONGEST = 120  # characters of what a message calls an experiment
 ONCE = ", without using a digit twice"
 
 
@@ -336,6 +338,20 @@ WORDS = {bool: "True or False", str: "a text", int: "a whole number", float: "a 
 def differences(a: Experiment, b: Experiment) -> tuple[str, ...]:
     """Return the names of the settings in which two experiments differ, in the order of the settings."""
     return tuple(name for name in SETTINGS if getattr(a, name) != getattr(b, name))
+
+
+def told_apart(experiments: Iterable[Experiment]) -> dict[Experiment, str]:
+    """Return what messages call experiments: the name, and where two of them share it all that is said of each.
+
+    What is longer than LONGEST is cut, and ends with the key.
+    """
+    once = list(dict.fromkeys(experiments))
+    shared = Counter(each.name for each in once)
+    words = {each: each.name if shared[each.name] == 1 else str(each) for each in once}
+    return {
+        each: text if len(text) <= LONGEST else f"{text[: LONGEST - 24]} ... ({each.key})"
+        for each, text in words.items()
+    }
 
 
 def describe(name: str, value: object) -> str:

@@ -3,7 +3,6 @@
 It is a stack of trials (a subclass of `lib.architectures.Network`) or a plain `torch.nn.Module` (see `lib.plain`).
 """
 
-import importlib
 import inspect
 import sys
 from collections.abc import Mapping
@@ -28,12 +27,14 @@ def find(name: str) -> type[nn.Module]:
     if module == "__main__":
         raise ValueError(f"architecture is {name!r}, which no worker can import: put the class into a file of its own")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(sources.load(module), attribute)
         if inspect.isclass(found) and not registry.is_ours(name):
             sources.renew(module)
             found = getattr(sys.modules[module], attribute)
     except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
-        raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}") from error
+        file = getattr(sys.modules.get(module), "__file__", None) if isinstance(error, AttributeError) else None
+        where = f" (its file is {file})" if file else ""
+        raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}{where}") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise ValueError(
             f"architecture is {name!r}, which is neither a torch.nn.Module nor a subclass of lib.architectures.Network"

@@ -75,6 +75,8 @@ class ConvBlock(nn.Module):
 
     def forward_fused(self, x: Tensor) -> Tensor:
         """All digits at once by the compiled block."""
+        if x.device.type == "cuda":
+            return self.forward_cuda(x)
         x = fused.arranged(x)
         if self.training:
             y, mean, var = fused.block(x, self.weight, self.gamma, self.beta, self.eps)
@@ -84,6 +86,16 @@ class ConvBlock(nn.Module):
                 self.running_var.lerp_(var[:, digit] * (n / (n - 1)), self.momentum)  # unbiased, as in BatchNorm2d
             return y
         return fused.block_test(x, self.weight, self.gamma, self.beta, self.running_mean, self.running_var, self.eps)
+
+    def forward_cuda(self, x: Tensor) -> Tensor:
+        """All digits at once by the block for a GPU."""
+        from lib import cuda  # and Triton, which there is only with a GPU
+
+        if self.training:
+            y, mean, var = cuda.block(x, self.weight, self.gamma, self.beta, self.eps)
+            cuda.learn(self.running_mean, self.running_var, mean, var, self.momentum, x.shape[1] * (self.size - 2) ** 2)
+            return y
+        return cuda.block_test(x, self.weight, self.gamma, self.beta, self.running_mean, self.running_var, self.eps)
 
     def extra_repr(self) -> str:
         """Show the channels where `print(network)` shows the block."""

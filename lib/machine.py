@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT = (ROOT / "pyproject.toml").is_file()  # else it is installed as a package, among those of others
 UNKNOWN: dict[str, object] = {"commit": "unknown", "dirty": True}
 
 
 @cache
-def code_version(seconds: float = 20) -> dict[str, object]:
-    """Return the last commit that touched lib, and whether lib has changed since.
+def code_version(seconds: float = 20, folder: str = "lib") -> dict[str, object]:
+    """Return the last commit that touched a folder of the project, and whether that has changed since.
 
     It is "unknown" outside a git checkout: also in a folder that lies in another repository, or in one that does not
     track this file, and where git does not answer within `seconds`. What the environment says of another repository
@@ -36,8 +37,8 @@ def code_version(seconds: float = 20) -> dict[str, object]:
         if not Path(git("rev-parse", "--show-toplevel")).samefile(ROOT):
             return UNKNOWN
         git("ls-files", "--error-unmatch", "--", "lib/machine.py")
-        commit = git("rev-list", "-1", "HEAD", "--", "lib")
-        changes = git("status", "--porcelain", "--untracked-files=all", "--", "lib")
+        commit = git("rev-list", "-1", "HEAD", "--", folder)
+        changes = git("status", "--porcelain", "--untracked-files=all", "--", folder)
     except (OSError, subprocess.SubprocessError):
         return UNKNOWN
     return {"commit": commit, "dirty": bool(changes)} if commit else UNKNOWN
@@ -114,6 +115,20 @@ def here() -> Path:
     """Return the folder in which the command was given: Jupyter starts the kernel of a notebook in another one."""
     shell = os.environ.get("PWD", "")
     return Path(shell) if "JPY_PARENT_PID" in os.environ and Path(shell).is_absolute() else Path.cwd()
+
+
+def workplace() -> Path:
+    """Return the folder of what is the user's own: the checkout or, of an installed package, the one `here()`."""
+    return ROOT if CHECKOUT else here()
+
+
+def own_folder() -> Path:
+    """Return the folder for the user's modules: the environment variable `OWN_ROOT`, or `own` in the workplace.
+
+    What lies there is found from JupyterLab, from papermill and by workers alike. Raises ValueError as `folder_from`
+    does.
+    """
+    return folder_from("OWN_ROOT", lambda: workplace() / "own")
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,11 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+NOTEBOOK_ONLY = {"report": {"notebook_only": True}}  # how the report knows what is for whoever runs a notebook
 
 
 def show(value: object) -> str:
@@ -39,3 +43,24 @@ def nearest(word: str, words: Iterable[str]) -> str:
     by_lower = {w.lower(): w for w in words}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1) if isinstance(word, str) else []
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+
+
+def display() -> Callable[..., Any] | None:
+    """Return what displays something in the notebook that this process is the kernel of, or None elsewhere."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    from IPython.display import display
+
+    return display
+
+
+def notice(text: str) -> None:
+    """Say something in passing: on stderr, in a notebook as a display, where stderr is red and looks like an error.
+
+    The report leaves it out.
+    """
+    if (shown := display()) is None:
+        print(text, file=sys.stderr)
+    else:
+        shown({"text/plain": text}, raw=True, metadata=NOTEBOOK_ONLY)

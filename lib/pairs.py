@@ -27,7 +27,9 @@ class Pairs:
     def take(self, places: Tensor) -> "Pairs":
         """Return the pairs at `places` `[trials, batch]` of each trial of a stack."""
         trials, n = self.classes.shape[:2]
-        rows = places + n * torch.arange(trials)[:, None]  # of the flattened [trials * n, ...] sets
+        rows = (
+            places + n * torch.arange(trials, device=places.device)[:, None]
+        )  # of the flattened [trials * n, ...] sets
         return Pairs(at(self.images, rows), at(self.classes, rows))
 
     def part(self, places: slice) -> "Pairs":
@@ -64,7 +66,11 @@ class Gathered:
 
     def part(self, places: slice) -> Pairs:
         """Return consecutive pairs of each trial."""
-        return self.take(torch.arange(self.rows.shape[1])[places].expand(len(self.rows), -1))
+        return self.take(torch.arange(self.rows.shape[1], device=self.rows.device)[places].expand(len(self.rows), -1))
+
+    def on(self, device: torch.device) -> "Gathered":
+        """Return a copy on another device."""
+        return Gathered(*(each.to(device) for each in (self.digits, self.names, self.rows, self.mean, self.sd)))
 
 
 def draw_rows(

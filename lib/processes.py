@@ -1,5 +1,6 @@
 """Processes that end: all that this one started ends with it, whatever ends it, and at once when it is told to."""
 
+import ctypes
 import os
 import pickle
 import signal
@@ -20,9 +21,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STOPPED = 130  # exit code after Ctrl-C, as a shell has it
+STOPPING = (signal.SIGINT, signal.SIGTERM)  # tell a process to stop: Ctrl-C, and `kill` or whoever started it
 PATIENCE = 3.0  # seconds that a process told to stop is given
 
 told, said = threading.Event(), threading.Event()  # this process was told to stop, and said that it does
+by: list[int] = []  # the signals that told it
 
 
 class Pool(ProcessPoolExecutor):
@@ -67,6 +70,7 @@ def begin(initializer: bytes, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     blocked(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=end_with_parent, daemon=True).start()
+    listen((signal.SIGTERM,), lambda *_: None, end_all)
     if function := pickle.loads(initializer):
         function(*arguments)
 
@@ -105,44 +109,68 @@ def end(pids: Iterable[int]) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back Ctrl-C to the end of the block, for what must not be left half done and takes a moment."""
+    """Hold back Ctrl-C and TERM to the end of the block, for what must not be left half done and takes a moment."""
     if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
         yield
         return
-    came: list[object] = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in STOPPING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-        if came and callable(before):
-            before(signal.SIGINT, None)
+        for each, handler in before.items():
+            signal.signal(each, handler or signal.SIG_DFL)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def stop_when_told() -> None:
-    """From the first Ctrl-C on have this process end, with all that it started: in seconds, whatever it is doing.
+    """From the first Ctrl-C or TERM on have this process end, with all that it started: in seconds, whatever it does.
 
     It gets the usual KeyboardInterrupt, once; further ones are held back. If it goes on all the same, in a library's
-    code or waiting for something, it is ended with exit code 130.
+    code or waiting for something, it is ended: with exit code 130, or by TERM, as whoever sent that expects.
     """
+    sys.unraisablehook = raise_again
+    listen(STOPPING, interrupt, end_late)
+
+
+def listen(signals: Iterable[int], handler: Callable[[int, Any], object], end: Callable[[], object]) -> None:
+    """From the first of these signals on call `end` in a thread: the main one, and `handler`, may be kept from it."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # tells the thread, while this one cannot listen
-    signal.signal(signal.SIGINT, interrupt)
-    threading.Thread(target=end_late, args=(reader,), daemon=True).start()
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for each in signals:
+        signal.signal(each, handler)
+
+    def wait() -> None:
+        while (number := os.read(reader, 1)[0]) not in signals:
+            pass
+        by.append(number)
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
-def interrupt(*_: object) -> None:
+def interrupt(number: int, _: object) -> None:
     """Raise KeyboardInterrupt, once."""
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)
+    by.append(number)
     told.set()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
-def end_late(reader: int) -> None:
-    """Wait for Ctrl-C; end this process if it still runs a while later."""
-    while signal.SIGINT not in os.read(reader, 1):
-        pass
+def raise_again(lost: Any) -> None:
+    """Raise a KeyboardInterrupt again that came into a `__del__` or a callback, where Python prints and drops it."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()  # by then the callback is over
+
+
+def end_late() -> None:
+    """End this process if it still runs a while later."""
     time.sleep(PATIENCE)
     leave()
 
@@ -150,8 +178,19 @@ def end_late(reader: int) -> None:
 def leave() -> None:
     """End this process, which was told to stop, with all that it started; at once: to take torch down takes seconds."""
     say_stopped()
-    end_children()
     sys.stdout.flush()
+    end_all()
+
+
+def end_all() -> None:
+    """End this process and all that it started, as the signal that told it would have."""
+    end_children()
+    if signal.SIGTERM in by[:1]:
+        default = ctypes.pythonapi.PyOS_setsig  # signal.signal is for the main thread only
+        default.argtypes, default.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        default(signal.SIGTERM, None)
+        blocked(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
     os._exit(STOPPED)
 
 

@@ -13,12 +13,36 @@ import sysconfig
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
+from types import ModuleType
 
-from lib.machine import ROOT
+from lib.machine import ROOT, own_folder, workplace
 
 INSTALLED = tuple(Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith("lib"))
 COVERED = (ROOT / "lib", ROOT / "report")  # by the protocol's number and the golden tests
 imported: dict[str, bytes] = {}  # sources of modules, as they were imported last
+
+
+def load(module: str) -> ModuleType:
+    """Import a module, of one's own or installed, from wherever this process was started.
+
+    JupyterLab starts kernels in the notebook's folder, papermill where it was called. Raises ModuleNotFoundError that
+    says where it was looked for, and whatever the module raises.
+    """
+    own, also = own_folder(), list(dict.fromkeys([Path.cwd(), workplace(), workplace() / "notebooks"]))
+    if str(own) not in sys.path:
+        sys.path.insert(0, str(own))  # the one place comes first; worker processes take over their parent's path
+    sys.path += [path for path in map(str, also) if path not in sys.path]
+    importlib.invalidate_caches()  # a cell may have written the file just now
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is there, and something that it imports is not
+        raise ModuleNotFoundError(
+            f"{error}; put {module.replace('.', '/')}.py into {own} (looked for there, in "
+            f"{', '.join(map(str, also))} and among what is installed)",
+            name=error.name,
+        ) from error
 
 
 def closure(module: str) -> dict[str, Path]:
@@ -79,8 +103,12 @@ def is_own(path: Path) -> bool:
 
 
 def digest(module: str) -> str:
-    """Return the SHA-256 of a module's source: of its file or, where it imports more of one's own, of all of them."""
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in closure(module).items()}
+    """Return the SHA-256 of a module's source: of its file or, where it imports more of one's own, of all of them.
+
+    It is the same in a checkout with other line ends.
+    """
+    texts = {name: path.read_bytes().replace(b"\r\n", b"\n") for name, path in closure(module).items()}
+    hashes = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
     if len(hashes) == 1:
         return hashes[module]
     return hashlib.sha256("\n".join(f"{name} {each}" for name, each in sorted(hashes.items())).encode()).hexdigest()
@@ -88,7 +116,7 @@ def digest(module: str) -> str:
 
 def renew(module: str) -> None:
     """Import a module, and all of one's own that it imports, anew where a file was edited since, as in a notebook."""
-    importlib.import_module(module)
+    load(module)
     contents = {name: path.read_bytes() for name, path in closure(module).items()}
     edited = False
     for name, content in contents.items():  # what is imported first comes first, and what reads it is imported anew too

@@ -1,6 +1,5 @@
 """All results as one tidy table, a row per experiment, trial and epoch; read without torch."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from lib import kept
 from lib.analysis import default_store, sources
 from lib.experiment import SETTINGS, Experiment
-from lib.messages import show
+from lib.messages import notice, show
 from lib.store import Record, Store, folder, read
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def held(store: Store, experiments: Sequence[Experiment] | None) -> Iterator[tup
             try:
                 experiment = experiment_of(records[0]["configuration"])
             except (ValueError, TypeError) as error:
-                print(f"not in the table: {name} ({error})", file=sys.stderr)
+                notice(f"not in the table: {name} ({error})")
                 continue
             yield experiment, records
         return

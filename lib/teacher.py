@@ -5,6 +5,7 @@ steps over all parameters and the loss is the *sum* of each trial's own mean: no
 learns as if alone.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,7 +24,9 @@ from lib.state import own_state
 from lib.tasks import Judged, judge, loss_of
 
 TEST_BATCH = 125  # pairs of each trial tested at once: bounds the memory, changes no result
+TEST_BATCH_ON_GPU = 1_000  # which wants more work at once
 Values = dict[str, Tensor]  # by name, `[trials]` each
+Work = Callable[[Tensor], tuple[Values, dict[str, Judged]]]  # an epoch's, of the order of its pairs
 
 
 class DivergedError(FloatingPointError):
@@ -131,6 +134,7 @@ class Teacher:
         self.trials, self.n = train.classes.shape[:2]
         self.orders = orders or [np.random.default_rng(trial) for trial in range(self.trials)]
         self.last_batch: Pairs | None = None  # of the training
+        self.copies: dict[tuple[int, torch.device, torch.dtype], Pairs | Gathered] = {}  # of the sets, on a GPU
 
     def train(
         self,
@@ -169,20 +173,47 @@ class Teacher:
         step = (chosen.optimizer, chosen.learning_rate, chosen.momentum)
         stepper = make_optimizer(network, *step, fused=chosen.first_epochs == 0)
         with Gate(network, chosen.stopped) as gate:
+            work = functools.partial(self.work, network, chosen, stepper, gate)
+            replayed = self.replayed(network, chosen, functools.partial(work, 1))
             for number in range(1, chosen.epochs + 1):
-                yield self.epoch(network, number, chosen, stepper, gate)
+                yield self.epoch(number, replayed or functools.partial(work, number), next(network.parameters()).device)
+
+    def replayed(self, network: Network, settings: Settings, work: Work) -> Work | None:
+        """Return an epoch's work as one that a GPU replays as a whole, or None.
+
+        That is where every epoch launches the same, and of lib's own networks: of another one nobody knows whether it
+        waits for a number, or draws one.
+        """
+        alike = not (settings.stopped or settings.first or settings.first_epochs or settings.frozen)
+        watched = any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+        if next(network.parameters()).device.type != "cuda" or not alike or watched or not network.steady:
+            return None
+        from lib.cuda.graph import Replayed
+
+        return Replayed(work)
 
     @own_state()
-    def epoch(
-        self, network: Network, number: int, settings: Settings, stepper: torch.optim.Optimizer, gate: "Gate"
-    ) -> Epoch:
+    def epoch(self, number: int, work: Work, device: torch.device) -> Epoch:
         """Train a network for one epoch and test it."""
+        values, heads = work(self.order().to(device))
+        return Epoch(number, finite(values, number), Score(heads))
+
+    def work(
+        self,
+        network: Network,
+        settings: Settings,
+        stepper: torch.optim.Optimizer,
+        gate: "Gate",
+        number: int,
+        order: Tensor,
+    ) -> tuple[Values, dict[str, Judged]]:
+        """Do the arithmetic of an epoch, each trial's pairs in its `order` `[trials, n]`: values, and a test."""
         network.train()
         if number > settings.first_epochs:
             freeze([network.part(name) for name in settings.frozen], statistics=settings.first_epochs > 0)
         weights = settings.weights(network, number)
         sums: list[list[Tensor]] = []
-        for batch in self.batches(settings.batch_size, like=next(network.parameters())):
+        for batch in self.batches(settings.batch_size, next(network.parameters()), order):
             self.last_batch = batch
             stepper.zero_grad()
             outputs = checked_outputs(network, network(batch.images))
@@ -195,7 +226,7 @@ class Teacher:
             for head, each in zip(network.heads, zip(*sums, strict=True), strict=True)
         }
         score = self.test(network)
-        return Epoch(number, finite({**train, **score.values()}, number), score)
+        return {**train, **score.values()}, score.heads
 
     @own_state()
     @torch.no_grad()
@@ -207,20 +238,35 @@ class Teacher:
         network, pairs = model if isinstance(model, Network) else Plain(model), pairs or self.test_pairs
         network.eval()
         like, n = next(network.parameters()), pairs.classes.shape[1]
+        pairs, size = self.near(pairs, like), TEST_BATCH if like.device.type == "cpu" else TEST_BATCH_ON_GPU
         parts: dict[str, list[Judged]] = {head: [] for head in network.heads}
-        for start in range(0, n, TEST_BATCH):
-            batch = to(pairs.part(slice(start, start + TEST_BATCH)), like)
+        for start in range(0, n, size):
+            batch = to(pairs.part(slice(start, start + size)), like)
             outputs, share = checked_outputs(network, network(batch.images)), batch.classes.shape[1] / n
             for head, task in network.heads.items():
                 judged = judge(outputs[head], task, batch.classes)
                 parts[head].append(judged._replace(loss=judged.loss * share))
         return Score({head: joined(each) for head, each in parts.items()})
 
-    def batches(self, batch_size: int, like: Tensor) -> Iterator[Pairs]:
+    def batches(self, batch_size: int, like: Tensor, order: Tensor | None = None) -> Iterator[Pairs]:
         """Yield an epoch's batches `[trials, batch, ...]`, each trial in its own order; the last may be smaller."""
-        order = torch.from_numpy(np.stack([rng.permutation(self.n) for rng in self.orders]))
-        for places in order.split(batch_size, dim=1):
-            yield to(self.train_pairs.take(places), like)
+        pairs, order = self.near(self.train_pairs, like), self.order() if order is None else order
+        for places in order.to(pairs.classes.device).split(batch_size, dim=1):
+            yield to(pairs.take(places), like)
+
+    def order(self) -> Tensor:
+        """Draw the order of each trial's training pairs in an epoch, `[trials, n]`."""
+        return torch.from_numpy(np.stack([rng.permutation(self.n) for rng in self.orders]))
+
+    def near(self, pairs: Pairs | Gathered, like: Tensor) -> Pairs | Gathered:
+        """Return a set where `like` is: on a GPU a copy, which of the sets held here is made once."""
+        if like.device.type == "cpu":
+            return pairs
+        held = (id(pairs), like.device, like.dtype)
+        copy = self.copies.get(held) or (to(pairs, like) if isinstance(pairs, Pairs) else pairs.on(like.device))
+        if pairs is self.train_pairs or pairs is self.test_pairs:
+            self.copies[held] = copy
+        return copy
 
     def checked(self, measures: Mapping[str, Tensor], values: Values) -> Values:
         """Return measures as they are now. Raises ValueError for one that is not `[trials]` or has another's name."""
@@ -246,7 +292,8 @@ def make_optimizer(
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum, fused=fused)
     if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=fused)
+        on_gpu = next(model.parameters()).device.type == "cuda"  # its count of steps, too, where it may be recorded
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=fused, capturable=on_gpu)
     raise ValueError(f"optimizer is {name!r}; allowed: {', '.join(map(repr, OPTIMIZERS))}")
 
 
@@ -258,9 +305,7 @@ def prefix(head: str) -> str:
 def freeze(parts: Sequence[nn.Module], statistics: bool) -> None:
     """Let parts of a network learn nothing more: their weights and, if asked, their running statistics too."""
     for part in parts:
-        part.requires_grad_(False)
-        for parameter in part.parameters():
-            parameter.grad = None  # which an optimizer leaves as they are, momentum and all
+        part.requires_grad_(False)  # and no gradient: an optimizer leaves them as they are, momentum and all
         if statistics:
             part.eval()
 

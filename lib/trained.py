@@ -6,7 +6,6 @@ their own training. They take images as the data sets give them, in [0, 1]: each
 
 import copy
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,6 +21,7 @@ from lib.architectures import Network, convolutionize
 from lib.experiment import Experiment
 from lib.foreign import find, is_plain
 from lib.layers import ConvBlock, Shell
+from lib.messages import notice
 from lib.pairs import standardised
 from lib.plain import Plain
 from lib.store import DamagedResultError, Record, Store
@@ -189,10 +189,9 @@ def load_networks(experiment: Experiment, trials: int, held: Store, progress: bo
             differing += sum(trial in part for trial in note["differing"])
             ways.add(note["record"]["provenance"]["implementation"])
     if differing and progress:
-        print(
+        notice(
             f"{differing} of these {trials} networks were trained with other counts of right answers than the stored "
-            "results have: on another processor, or by other versions",
-            file=sys.stderr,
+            "results have: on another processor, or by other versions"
         )
     way = "torch" if ways == {"torch"} else ""  # as they were trained: then their answers have the same bits
     if is_plain(find(experiment.architecture)):

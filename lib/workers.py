@@ -3,12 +3,14 @@
 import ctypes
 import errno
 import functools
+import io
 import os
 import queue
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from multiprocessing import current_process, get_context
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,21 +18,24 @@ from torch import nn
 from tqdm import tqdm
 
 from lib import datasets, kept, registry
-from lib.experiment import Experiment
+from lib.experiment import Experiment, told_apart
 from lib.foreign import find as find_architecture
 from lib.foreign import is_plain
 from lib.machine import cores
 from lib.measures import Measure, Values
+from lib.messages import NOTEBOOK_ONLY, display, notice
 from lib.processes import Pool
 from lib.store import Record, Store
 from lib.trained import keep
-from lib.training import chosen, train_fully
+from lib.training import Trained, chosen, train_fully
 
 Task = tuple[Experiment, range]
 NAMED = 3  # groups that a message names
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a full or read-only disk
 GIVE_UP = 3  # rounds in which processes died and no group was finished
 UNGUARDED = 97  # exit code of a worker that is a script which trains as soon as it is imported
+BROKEN = 1  # exit code of a worker that failed while it imported the script: what it is given to do ends none so
+GUARD = 'put what trains below the line if __name__ == "__main__":'
 
 Job = Callable[..., None]
 Failed = dict[Task, BaseException]
@@ -80,7 +85,8 @@ def train_all(
     finally:
         torch.set_num_threads(threads)
     if failed:
-        several = [f"{e.name} trials {t[0]} to {t[-1]}" for e, t in tasks if (e, t) in failed]
+        called = told_apart(e for e, _ in tasks)
+        several = [f"{called[e]} trials {t[0]} to {t[-1]}" for e, t in tasks if (e, t) in failed]
         names = ", ".join(several[:NAMED]) + (f" and {len(several) - NAMED} more" if len(several) > NAMED else "")
         first = next(failed[task] for task in tasks if task in failed)
         raise StudyError(f"{len(failed)} of {len(tasks)} groups failed ({names}): {worded(first)}") from first
@@ -106,9 +112,13 @@ def train_here(job: Job, task: Task, bar: Bar) -> Failed:
 def train_in_processes(job: Job, tasks: list[Task], workers: int, bar: Bar) -> Failed:
     """Run the tasks on a pool of spawned processes, rebuilding it when one dies; return what failed for good.
 
-    Raises StudyError when the workers import a script that has no guard.
+    Raises StudyError when the workers cannot import the script, or import one that has no guard.
     """
     failed, idle_rounds = cast(Failed, {}), 0
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if script and main.__spec__ is None and not Path(script).is_file():  # as in `python < study.py`
+        raise StudyError(f"worker processes import this script again, and {script} is no file: run it as one, {GUARD}")
     while tasks:
         ticks = get_context("spawn").Queue()
         with Pool(workers, report_to, ticks) as pool:  # left by Ctrl-C, nothing goes on in the background
@@ -116,9 +126,11 @@ def train_in_processes(job: Job, tasks: list[Task], workers: int, bar: Bar) -> F
             processes = pool.processes()
             errors = collect(futures, bar, ticks)
         if any(process.exitcode == UNGUARDED for process in processes):
+            raise StudyError(f"a worker process imports this script again and must not train there: {GUARD}")
+        if any(process.exitcode == BROKEN for process in processes):
             raise StudyError(
-                "a worker process imports this script again and must not train there: put what trains below the line "
-                'if __name__ == "__main__":'
+                "a worker process imports this script again and failed there, with the error that it has printed: "
+                'put what is for the first process only below the line if __name__ == "__main__":'
             )
         lost = {task: error for task, error in errors.items() if isinstance(error, BrokenExecutor)}
         failed |= {task: error for task, error in errors.items() if task not in lost}
@@ -168,9 +180,7 @@ def train_group(
 ) -> None:
     """Train one stack of trials and store it, group by group: the unit of work of any executor.
 
-    `registered` are the names of architectures, which a process of its own need not know; `weights` keeps the trained
-    networks, too. Of a group that is stored already only these and the measures are written, with the trials whose
-    counts came out otherwise this time.
+    `registered` are the names of architectures, which a process of its own need not know; `weights` as in `put`.
     """
     registry.ARCHITECTURES.update(registered or {})
     datasets.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
@@ -180,7 +190,15 @@ def train_group(
         if tick:
             tick(len(trials))
 
-    trained = train_fully(experiment, trials, on_epoch=on_epoch, **options)
+    put(store, experiment, train_fully(experiment, trials, on_epoch=on_epoch, **options), weights)
+
+
+def put(store: Store, experiment: Experiment, trained: Trained, weights: bool) -> None:
+    """Store a trained stack, group by group; `weights` keeps the networks, too.
+
+    Of a group that is stored already only these and the measures are written, with the trials whose counts came out
+    otherwise this time.
+    """
     for record in trained.records:
         held = store.read(experiment.configuration, range(record["trials"][0], record["trials"][-1] + 1))
         if held is None or not (trained.measures or weights):
@@ -232,8 +250,8 @@ def announce(tasks: list[Task], workers: int, implementation: str | None, device
     """Say what is to be trained, and by which implementation and why; None leaves that to other machines."""
     experiments = list(dict.fromkeys(experiment for experiment, _ in tasks))
     trials = sum(len(trials) for _, trials in tasks)
-    names = ", ".join(dict.fromkeys(experiment.name for experiment in experiments))
-    print(f"training {trials} trials ({names}), {workers} at a time", file=sys.stderr)
+    called = told_apart(experiments)
+    notice(f"training {trials} trials ({', '.join(called.values())}), {workers} at a time")
     ways: dict[str, list[str]] = {}
     for experiment in experiments:
         if is_plain(find_architecture(experiment.architecture)):
@@ -246,15 +264,32 @@ def announce(tasks: list[Task], workers: int, implementation: str | None, device
                 "fused": f"computed by the compiled block ({choice.why})",
                 "torch": f"computed by PyTorch's operations, which takes several times as long ({choice.why})",
             }[choice.implementation]
-        ways.setdefault(way, []).append(experiment.name)
+        ways.setdefault(way, []).append(called[experiment])
     for way, several in ways.items():
-        print(f"{', '.join(dict.fromkeys(several))}: {way}", file=sys.stderr)
+        notice(f"{', '.join(several)}: {way}")
 
 
 def progress_bar(tasks: list[Task], show: bool) -> Bar:
-    """Return a bar over trial-epochs, which knows the time left after an epoch."""
+    """Return a bar over trial-epochs, which knows the time left after an epoch; in a notebook it is a display."""
+    kind, file = (tqdm, sys.stderr) if display() is None else (Displayed, io.StringIO())
     total = sum(map(size, tasks))
-    return tqdm(total=total, unit="trial-epoch", smoothing=0.05, mininterval=1, disable=not show, file=sys.stderr)
+    return kind(total=total, unit="trial-epoch", smoothing=0.05, mininterval=1, disable=not show, file=file)
+
+
+class Displayed(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A bar that is one display of a notebook, renewed in its place: no text on stderr, and no line for each state."""
+
+    shown: Any = None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Show the bar as it is now."""
+        state = {"text/plain": str(self) if msg is None else msg}
+        if self.shown is None:
+            show = display()
+            assert show is not None  # else there is a bar on stderr
+            self.shown = show(state, raw=True, display_id=True, metadata=NOTEBOOK_ONLY)
+        else:
+            self.shown.update(state, raw=True, metadata=NOTEBOOK_ONLY)
 
 
 def size(task: Task) -> int:

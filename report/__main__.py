@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib import processes
-from lib.machine import ROOT, cores
+from lib.machine import CHECKOUT, ROOT, cores
 
 if TYPE_CHECKING:
     from report.inventory import Stored
 
 Options = argparse.Namespace
+OF_A_CHECKOUT = ("build", "quick", "study", "publish")  # they read the notebooks, or write the repository's stores
 
 
 def build(options: Options) -> int:
@@ -39,7 +40,7 @@ def quick(options: Options) -> int:
 
 
 def rendered(render: Callable[[Path], None], output: Path) -> int:
-    """Render into a folder, and say where and how long it took; or, after Ctrl-C, that nothing changed there."""
+    """Render into a folder, and say where and how long it took; or, when told to stop, that nothing changed there."""
     start = time.perf_counter()
     try:
         render(output)
@@ -50,33 +51,51 @@ def rendered(render: Callable[[Path], None], output: Path) -> int:
 
 
 def study(options: Options) -> int:
-    """Train what report/results lacks of the study (about an hour for all of it; stopped, it goes on later)."""
+    """Train what the repository's stores lack of the study and of the statements (hours; stopped, it goes on later)."""
     from lib import Store, run_study
-    from lib.analysis import PUBLISHED
-    from report import inventory, study
+    from lib.analysis import PREREGISTERED, PUBLISHED
+    from report import implementations, inventory, statements, study
 
     if options.dry_run:
-        print(inventory.outlook(Store(PUBLISHED), study.EXPERIMENTS, study.TRIALS, cores()))
+        for folder, asked, trials in (
+            (PUBLISHED, study.EXPERIMENTS, study.TRIALS),
+            (PREREGISTERED, statements.asked(), statements.TRIALS),
+        ):
+            print(f"{folder.name}: {inventory.outlook(Store(folder), asked, trials, cores())}")
     else:
         run_study(study.EXPERIMENTS, study.TRIALS, store=Store(PUBLISHED))
+        statements.train(Store(PREREGISTERED))
+        implementations.train()
     return 0
 
 
 def verify(options: Options) -> int:
     """Train some randomly chosen stored groups again and compare, a line per group; exit with 1 when one differs."""
-    from report import verify
+    from lib.analysis import PREREGISTERED, PUBLISHED
+    from report import certificate, inventory, verify
+    from report.implementations import BY_TORCH
 
-    folder, seed = options.results, secrets.randbelow(2**32) if options.seed is None else options.seed
-    paths = verify.choose_each(folder, seed) if options.each else verify.choose(folder, options.groups, seed)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    folder, *also = [options.results] if options.results else [PUBLISHED, PREREGISTERED, BY_TORCH]
+    if options.each:
+        paths = verify.choose_each(folder, seed, also)
+    else:
+        paths = verify.choose(folder, options.groups, seed, also)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no stored results")
-    print(f"training {len(paths)} stored groups of {folder} again, seed {seed}", flush=True)
-    agreeing = 0
-    for path, verdict in verify.verify_all(paths):
-        agreeing += verdict.agrees
+    stores = " and of ".join(str(each) for each in (folder, *also))
+    print(f"training {len(paths)} stored groups of {stores} again, seed {seed}", flush=True)
+    start, verdicts = time.perf_counter(), []
+    for path, verdict in verify.verify_all(paths, options.trust, options.device):
+        verdicts.append((path, verdict))
         result = "ok" if verdict.agrees else "MISMATCH"
-        print(f"{result}: {path.parent.name}/{path.name}: {verdict.words}", flush=True)
+        print(f"{result}: {path.parent.name}/{path.name}: {inventory.printable(verdict.words)}", flush=True)
+    agreeing = sum(verdict.agrees for _, verdict in verdicts)
     print(f"{agreeing} of {len(paths)} groups agree")
+    chosen = "--each" if options.each else f"--groups {options.groups}"
+    command = f"python -m report verify {chosen} --seed {seed} --device {options.device}"
+    page = certificate.write(verdicts, command, time.perf_counter() - start, options.output)
+    print(f"{page} says so on a page, to send back", file=sys.stderr)
     return 0 if agreeing == len(paths) else 1
 
 
@@ -88,20 +107,40 @@ def bench(options: Options) -> int:
     return 0
 
 
+def gpu(options: Options) -> int:
+    """Measure a GPU: the four experiments, stacks, exactness, and the same results as a CPU's (minutes)."""
+    from report.speed.gpu import gpu
+
+    print(gpu(options.output))
+    return 0
+
+
 def publish(options: Options) -> int:
     """Write README's table, claims.json and accuracy.csv, render with MNIST, and copy it all into report/published."""
     from lib import datasets
-    from report import build, publish
+    from report import build, freshness, publish, tables
 
     results = publish.stored_study()
     if options.check:
-        if names := publish.outdated(results):
+        if names := [*publish.outdated(results), *tables.outdated(results)]:
             print(f"not as the stored results have it: {', '.join(names)}; `make publish` writes them", file=sys.stderr)
-        return 1 if names else 0
+        if reasons := freshness.stale():
+            print("\n".join(reasons), file=sys.stderr)
+        return 1 if names or reasons else 0
     datasets.load("mnist")  # figure 1 must show what the results are about
-    publish.write_shown(results)
+    publish.products(results, publish.readme())  # what is wrong with it is said before the minutes of rendering
+    sources = freshness.digests()
     rendered(build.build_stored, options.output)
-    publish.copy_report(options.output)
+    publish.write_shown(results, options.output, sources=sources, beside=tables.derived(results))
+    return 0
+
+
+def about(options: Options) -> int:
+    """Say what is installed, which implementation runs and why, and where MNIST, the results and your files are."""
+    from report.about import lines
+
+    for line in lines():
+        print(line, flush=True)
     return 0
 
 
@@ -209,9 +248,9 @@ def expected() -> tuple[type[Exception], ...]:
     from lib.datasets import DataError
     from lib.store import ConflictError, DamagedResultError
     from lib.workers import StudyError
-    from report.publish import ReadmeError
+    from report.publish import ReadmeError, UnfinishedError
 
-    return OSError, DataError, ConflictError, DamagedResultError, StudyError, ReadmeError
+    return OSError, DataError, ConflictError, DamagedResultError, StudyError, ReadmeError, UnfinishedError
 
 
 def positive(text: str) -> int:
@@ -233,25 +272,32 @@ def door() -> argparse.ArgumentParser:
 
     def output(added: argparse.ArgumentParser, folder: str) -> None:
         into = ROOT / folder
-        added.add_argument("--output", type=Path, default=into, metavar="FOLDER", help=f"where to render ({folder})")
+        added.add_argument("--output", type=Path, default=into, metavar="FOLDER", help=f"where to write ({folder})")
 
     output(command(build), "build")
     output(command(quick), "build/quick")
     added = command(study)
     added.add_argument("--dry-run", action="store_true", help="only say what is to be trained, and how long that takes")
     added = command(verify)
-    which, results = added.add_mutually_exclusive_group(), ROOT / "report" / "results"
+    which = added.add_mutually_exclusive_group()
     which.add_argument("--groups", type=positive, default=3, metavar="N", help="how many to train again (3)")
     which.add_argument("--each", action="store_true", help="one of each stored experiment instead")
     added.add_argument("--seed", type=int, metavar="S", help="repeats an earlier choice (drawn, and printed)")
-    added.add_argument("--results", type=Path, default=results, metavar="FOLDER", help="the store (report/results)")
+    added.add_argument("--results", type=Path, metavar="FOLDER", help="the store (those of the repository)")
+    trust = "import the modules that its files name, too: their code runs"
+    added.add_argument("--trust", action="store_true", help=trust)
+    output(added, "build")
+    added.add_argument("--device", default="cpu", help="where to train them: cpu or cuda (cpu)")
     added = command(bench)
     added.add_argument("--quick", action="store_true", help="tiny, on the embedded digits: the numbers mean nothing")
     added.add_argument("--long", action="store_true", help="only check that both implementations learn the same")
     added.add_argument("--output", type=Path, metavar="FILE", help="report/published/benchmark.json, or in build/quick")
+    added = command(gpu)
+    added.add_argument("--output", type=Path, metavar="FILE", help="report/speed/gpu.json; its results go beside it")
     added = command(publish)
     output(added, "build")
     added.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
+    command(about)
     added = command(stored)
     added.add_argument("--yes", action="store_true", help="remove without asking")
     instead = added.add_mutually_exclusive_group()
@@ -268,12 +314,17 @@ def door() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an expected error, and Ctrl-C, is one sentence on stderr."""
     options = door().parse_args(arguments)
+    if not CHECKOUT and options.run.__name__ in OF_A_CHECKOUT:
+        print(
+            f"`{options.run.__name__}` works on the project's folder, and this is an installed package ({ROOT}): clone "
+            "the repository, and run it there",
+            file=sys.stderr,
+        )
+        return 1
     try:
         code: int = options.run(options)
     except BaseException as error:
-        if (
-            isinstance(error, KeyboardInterrupt) or processes.told.is_set()
-        ):  # a library may have made another error of it
+        if isinstance(error, KeyboardInterrupt) or processes.told.is_set():  # a library may make another error of it
             processes.say_stopped(str(error) if isinstance(error, KeyboardInterrupt) else "")
             return processes.STOPPED
         if not isinstance(error, expected()):

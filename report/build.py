@@ -1,6 +1,5 @@
 """Build the report: run the notebooks, merge them into chapters, and render HTML, PDF and the figures."""
 
-import hashlib
 import re
 import shutil
 import sys
@@ -14,12 +13,11 @@ from nbformat import NotebookNode
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
-from lib.processes import undisturbed
-from report import study
+from report import freshness, study
 from report.inventory import stored_results
 from report.press.export import merge, write_html, write_pdf
 from report.press.run import run_all
-from report.swap import locked, prepared, swap
+from report.swap import prepared, put, swap
 
 NOTEBOOKS = ROOT / "notebooks"
 BIBLIOGRAPHY = ROOT / "report" / "references.bib"
@@ -30,17 +28,6 @@ QUICK_TRIALS = 6
 PARTS = ("report.html", "report.pdf", "figures", "notebooks")  # of a report, as it lies in a folder
 FAILED = "notebooks-failed"
 NOTEBOOK, FIGURE = r"\d\d-.+\.ipynb|\.ipynb_checkpoints", r".+\.svg|README\.md"  # names of files in its folders
-SOURCES = (
-    "notebooks/*.ipynb",
-    "lib/**/*.py",
-    "lib/**/*.cpp",
-    "report/**/*.py",
-    "report/references.bib",
-    "report/pictures/*.mplstyle",
-    "report/press/templates/*",
-    "report/published/benchmark.json",
-    "report/results/*/*.json.gz",
-)
 
 
 class Step(NamedTuple):
@@ -57,6 +44,7 @@ def contents(experiments: Sequence[Experiment], settings: str = "", trials: int 
     `settings` are the words that were laid over the study's experiments.
     """
     forms = all(each.changed(settings) in experiments for each in study.OTHER_FORMS)
+    whole = forms and not settings and trials == study.TRIALS  # what the last chapters are about
     shared: dict[str, object] = {"settings": settings, "trials": trials}
     steps = [Step("1-task", {"settings": settings}), Step("2-architectures", {"settings": settings})]
     for chapter, comparisons in study.chapters(experiments, settings).items():
@@ -65,8 +53,9 @@ def contents(experiments: Sequence[Experiment], settings: str = "", trials: int 
     return [
         *steps,
         Step("4-results", {**shared, "forms": forms}),
-        Step("5-benchmark", {}),
-        Step("6-methods", {**shared, "forms": forms}),
+        *([Step("5-time", {}), Step("6-names", {})] if whole else []),
+        Step("7-benchmark", {}),
+        Step("8-methods", {**shared, "forms": forms}),
     ]
 
 
@@ -75,11 +64,17 @@ def build_stored(output: Path) -> None:
 
     What is not stored is left out, and said; raises FileNotFoundError where that is a standard experiment.
     """
+    from report import outcomes, statements  # and torch
+
     results = stored_results(default_store(), study.EXPERIMENTS, study.TRIALS, required=study.STANDARD)
     experiments = [result.experiment for result in results]
     if missing := [str(experiment) for experiment in study.EXPERIMENTS if experiment not in experiments]:
         print(f"not in the store, so left out (`make study` trains it): {'; '.join(missing)}", file=sys.stderr)
-    render(contents(experiments), results, output)
+    steps = contents(experiments)
+    if lacking := outcomes.missing(statements.store()):
+        print(f"not in the store, so two chapters are left out: {'; '.join(lacking)}", file=sys.stderr)
+        steps = [step for step in steps if step.name not in ("5-time", "6-names")]
+    render(steps, results, output)
 
 
 def build_small(output: Path, settings: str = QUICK, trials: int = QUICK_TRIALS) -> None:
@@ -107,10 +102,8 @@ def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subti
             with suppress(OSError):  # there may be none
                 swap(fresh / "notebooks", output / FAILED)
             raise
-        with locked(output), undisturbed():
-            for name in PARTS:
-                swap(fresh / name, output / name)
-            shutil.rmtree(output / FAILED, ignore_errors=True)
+        put(fresh, output, PARTS)
+        shutil.rmtree(output / FAILED, ignore_errors=True)
 
 
 def check_output(output: Path) -> None:
@@ -133,20 +126,11 @@ def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtit
         date=f"Results of {newest[:10]}",
         description="Four small convolutional networks compared on pairs of MNIST digits: a reproducible report.",
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
-        sources=sources(),
+        sources=freshness.whole(freshness.digests()),
     )
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
     write_figures(nb, folder / "figures")
-
-
-def sources() -> str:
-    """Return the first 16 hex digits of a SHA-256 over what the report is made from: notebooks, code and results."""
-    digest = hashlib.sha256()
-    for file in sorted(file for pattern in SOURCES for file in ROOT.glob(pattern)):
-        digest.update(f"{file.relative_to(ROOT).as_posix()}\n".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
 
 
 def write_figures(nb: NotebookNode, folder: Path) -> None:

@@ -12,6 +12,10 @@ Which p values are adjusted together (Holm), in each reading apart:
 - outside the ledger: figures 7a-d, and 8a-c.
 
 Intervals are those of each quantity alone, unadjusted.
+
+On 2026-11-26 one rule was changed, after the results: a start is vacuous wherever neither network is more than a point
+above always answering "smaller or equal"; before, only where both were within a point of it, so that two networks below
+it, which had learned nothing, "started alike". `first_verdict` is by the rule as it was.
 """
 
 import dataclasses
@@ -27,10 +31,13 @@ from lib import Result, paired
 from report import statistics, study
 from report.comparison import Comparison, last_difference
 from report.statistics import ALPHA, CHANCE, MARGIN, Array, Estimate, PairedDifference, signed
+from report.timecourse import spans
 
 TOO_FEW = "too few trials for a verdict"
 VERDICTS = ("reproduced", "contradicted", "undecided", "vacuous")
-HEADER = ("the original", "reading", "difference (95 % interval)", "p (Holm)", "verdict", "note")  # of `rows`
+HEADER = ("the original", "reading", "difference (95 % interval)", "p (Holm)", "verdict", "why")  # of `rows`
+BESIDE_HEADER = ("claim", "reading", "mean", "median", "share of trials (95 % interval)", "first", "now")
+STOPPING_HEADER = ("figure", "comparison", "reading", "above 0 after epochs", "below 0 after epochs")
 DEFINITIONS_HEADER = ("the original", "place", "taken to mean")  # of `definitions`
 FAMILY_HEADER = ("figure", "comparison", "difference (95 % interval)", "p (Holm)", "better in", "finding")
 CHECK_HEADER = ("figure", "comparison", "largest difference", "finding")  # of `numerical_checks`
@@ -63,7 +70,13 @@ class Claim:
     high: float
     adjusted_p: float | None
     verdict: str
+    first_verdict: str  # before the rule for starts was changed
+    why: str
     note: str
+    median: float  # of the difference, over trials
+    share: float  # of the trials in which the difference is above 0, ties counting half
+    share_low: float
+    share_high: float
 
     @property
     def interval(self) -> Estimate:
@@ -134,7 +147,8 @@ def rows(claims: Sequence[Claim]) -> list[Row]:
         # Rates per epoch are small and get one digit more.
         number = f"{c.interval:+.2f short}" if c.unit == "points" else f"{c.interval:+.3f short} per epoch"
         difference = f"{c.difference.replace(' - ', ' − ')}: {number}"
-        table.append((quote, c.reading, difference, p_text(c.adjusted_p), c.verdict, c.note))
+        why = "; ".join(filter(None, (c.why, c.note)))
+        table.append((quote, c.reading, difference, p_text(c.adjusted_p), c.verdict, why))
         before = c.claim
     return table
 
@@ -142,6 +156,35 @@ def rows(claims: Sequence[Claim]) -> list[Row]:
 def definitions(claims: Sequence[Claim]) -> list[Row]:
     """Return the table of what each claim is taken to mean: a row per claim."""
     return list(dict.fromkeys((f"“{c.quote}”", c.place, c.statement) for c in claims))
+
+
+def beside(claims: Sequence[Claim]) -> list[Row]:
+    """Return a table's row per claim and reading: what stands beside the mean, and the verdict before and now."""
+    table: list[Row] = []
+    for c in claims:
+        digits = 2 if c.unit == "points" else 3
+        share = f"{100 * c.share:.0f} % ({100 * c.share_low:.0f} to {100 * c.share_high:.0f})"
+        numbers = (signed(c.estimate, digits), signed(c.median, digits))
+        table.append((f"{c.claim}: {c.difference.replace(' - ', ' − ')}", c.reading, *numbers, share))
+        table[-1] += (c.first_verdict, c.verdict)
+    return table
+
+
+def stopping(readings: Mapping[str, Sequence[Result]]) -> list[Row]:
+    """Return a table's row per figure and reading: after which epochs the 95 % interval of the difference excludes 0.
+
+    Of each epoch by itself: described, not tested.
+    """
+    table: list[Row] = []
+    figures = [c for c in study.COMPARISONS if c.number in {d.figure for d in DEFINITIONS}]
+    for figure, (reading, results) in itertools.product(figures, readings.items()):
+        curves = {result.experiment.architecture: result.accuracy for result in results}
+        a, b = (curves[side.architecture] for side in (figure.a, figure.b))
+        found = [statistics.paired_difference(*pair) for pair in zip(a.T, b.T, strict=True)]
+        sides = (np.array([d.low > 0 for d in found]), np.array([d.high < 0 for d in found]))
+        said = (", ".join(_span(*each) for each in spans(side)) or "none" for side in sides)
+        table.append((figure.number, figure.against, reading, *said))
+    return table
 
 
 def as_data(claims: Sequence[Claim]) -> list[dict[str, object]]:
@@ -307,6 +350,10 @@ def _claim(
     difference = statistics.paired_difference(*values)
     p, _ = adjusted[_test(d)]
     few = difference.n < statistics.TRIALS_FOR_A_VERDICT
+    undecided = f"{d.b} {statistics.direction(difference)}; {TOO_FEW}"
+    verdict, first = (undecided, undecided) if few else _verdicts(d, values, difference, p)
+    share_low, share_high = statistics.share_interval(difference.superiority, difference.n)
+    apart = values[1] - values[0]
     return Claim(
         claim=d.claim,
         quote=d.quote,
@@ -320,17 +367,43 @@ def _claim(
         low=difference.low,
         high=difference.high,
         adjusted_p=None if few else p,
-        verdict=f"{d.b} {statistics.direction(difference)}; {TOO_FEW}" if few else _verdict(d, values, difference, p),
+        verdict=verdict,
+        first_verdict=first,
+        why="" if few else _why(d, verdict, difference, p),
         note=_note(d, values, curves, difference, adjusted),
+        median=float(np.median(apart)),
+        share=difference.superiority,
+        share_low=share_low,
+        share_high=share_high,
     )
 
 
-def _verdict(d: Definition, values: tuple[Array, Array], difference: PairedDifference, p: float) -> str:
+def _verdicts(d: Definition, values: tuple[Array, Array], difference: PairedDifference, p: float) -> tuple[str, str]:
+    """Return the verdict, and the one by the rule for starts as it was first written."""
     if d.claimed:
-        return statistics.directional_verdict(difference, p, d.claimed)
-    if d.quantity == "start" and statistics.vacuous(*values):
-        return "vacuous"
-    return statistics.sameness_verdict(difference, p)
+        return (statistics.directional_verdict(difference, p, d.claimed),) * 2
+    same = statistics.sameness_verdict(difference, p)
+    if d.quantity != "start":
+        return same, same
+    near = max(abs(value.mean() - CHANCE) for value in values) <= 1
+    return "vacuous" if statistics.vacuous(*values) else same, "vacuous" if near else same
+
+
+def _why(d: Definition, verdict: str, difference: PairedDifference, p: float) -> str:
+    """Say in one sentence what decides a verdict."""
+    if verdict == "vacuous":
+        return (
+            f"neither is more than a point above {CHANCE:g} %, always answering “smaller or equal”: nothing to compare"
+        )
+    if d.claimed == 0:
+        return {
+            "reproduced": f"both one-sided tests place the difference within ±{MARGIN:g} points",
+            "contradicted": f"the whole interval lies outside ±{MARGIN:g} points",
+        }.get(verdict, f"the interval reaches across {MARGIN:g} points on one side")
+    if verdict == "undecided":
+        better = f"{d.b} is the higher one in {100 * difference.superiority:.0f} % of the trials"
+        return f"p after Holm is not below {ALPHA:g}: this mean could be chance; {better}"
+    return f"p after Holm is below {ALPHA:g}, and {d.b} is the {'higher' if difference.mean > 0 else 'lower'} one"
 
 
 def _statement(d: Definition, epochs: int) -> str:
@@ -349,12 +422,16 @@ def _statement(d: Definition, epochs: int) -> str:
         0: f"{d.b} and {d.a} differ by less than {MARGIN:g} points",
         -1: f"{d.b} not above {d.a} (reproduced where it is below)",
     }[d.claimed]
-    vacuous = f"; vacuous where both are within 1 point of chance, {CHANCE:g} %" if d.quantity == "start" else ""
+    vacuous = f"; vacuous where neither is 1 point above {CHANCE:g} %" if d.quantity == "start" else ""
     return f"{measured}: {relation}{vacuous}"
 
 
 def _epochs(first: int, last: int) -> str:
-    return f"epoch {last}" if first == last else f"epochs {first}-{last}"
+    return f"epoch{'s' * (first != last)} {_span(first, last)}"
+
+
+def _span(first: int, last: int) -> str:
+    return str(last) if first == last else f"{first}-{last}"
 
 
 def _note(
@@ -376,13 +453,17 @@ def _note(
         ends = dict.fromkeys(f"{100 * power:.0f}" for power in (low, high))
         notes.append(f"power at a true difference of 0: {' to '.join(ends)} %")
     if d.quantity == "slope":
-        notes.append(f"epochs 1-{statistics.slope(curves[d.a], curves[d.b]).last_epoch}")
+        last = statistics.slope(curves[d.a], curves[d.b]).last_epoch
+        notes.append(f"epochs 1-{last}")
+        slopes, there = values[1] - values[0], curves[d.b][:, last - 1] - curves[d.a][:, last - 1]
+        if min(np.ptp(slopes), np.ptp(there)) > statistics.ROUNDING:
+            r = np.corrcoef(slopes, there)[0, 1]
+            same = "nearly the same as" if r > 0.95 else "partly"
+            notes.append(f"{same} the difference after epoch {last} (correlation over trials {r:.2f})")
     if d.quantity in ("start", "plateau"):
         a, b = (value.mean() for value in values)
         a_text, b_text = (signed(x) if d.quantity == "plateau" else f"{x:.2f}" for x in (a, b))
         notes.append(f"{d.a} {a_text}, {d.b} {b_text}")
-        if d.quantity == "start" and max(a, b) <= CHANCE + 1:
-            notes.append("neither is more than 1 point above chance, so likeness says little")
     if d.claimed == -1 and judged and adjusted[d.figure, d.quantity, True][0] < ALPHA:
         notes.append(f"the two are the same to within {MARGIN:g} points")
     return "; ".join(notes)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib import Experiment, Result, Store, load, store
-from lib.analysis import PUBLISHED, default_store
+from lib.analysis import PREREGISTERED, PUBLISHED, default_store
 from lib.store import Record, groups
 from lib.table import experiment_of, once
 
@@ -89,7 +89,8 @@ def started(record: Record) -> datetime | None:
 
 def place_of(root: Path) -> str:
     """Say which store a folder is: the user's own one, the published study, or another one."""
-    known = {default_store().root.resolve(): "own", PUBLISHED.resolve(): "published"}
+    published = dict.fromkeys((PUBLISHED.resolve(), PREREGISTERED.resolve()), "published")
+    known = {default_store().root.resolve(): "own", **published}
     return known.get(root.resolve(), "other")
 
 
@@ -98,9 +99,9 @@ def key_of(folder: Path) -> str:
     return folder.name.rpartition("-")[2]
 
 
-def printable(error: Exception) -> str:
+def printable(said: object) -> str:
     """Return an error as one line without control characters, which a damaged file may hold for the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(error))
+    return "".join(letter if letter.isprintable() else "?" for letter in str(said))
 
 
 HEADER = ("experiment", "trials", "accuracy %", "MB", "age", "store", "key")
@@ -205,7 +206,7 @@ def find(text: str, held: Store) -> Path:
         known = [each for each in sorted(root.glob("*-*")) if FOLDER.fullmatch(each.name)]
         return [each for each in known if name in (each.name, key_of(each))]
 
-    published = {root.resolve() for root in (PUBLISHED, *held.also)}
+    published = {root.resolve() for root in (PUBLISHED, PREREGISTERED, *held.also)}
     own = [] if held.root.resolve() in published else called(held.root)
     if len(own) > 1:
         raise Refused(f"{text!r} is the key of {' and of '.join(each.name for each in own)}; say the folder's name")

@@ -7,6 +7,7 @@ value of `Statement.outcome`.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lib import Experiment, Result, Store, load, run_study
+from lib.analysis import PREREGISTERED
 from lib.foreign import find, heads_of, reads
 from lib.tasks import CLASSES
 
@@ -319,6 +321,11 @@ def train(store: Store, trials: int = TRIALS, **options: Any) -> None:
         run_study([experiment], trials, store=store, measures=measures(experiment), **options)
 
 
+def store() -> Store:
+    """Return the store of the repository's trainings for the statements, which is only read."""
+    return Store(PREREGISTERED)
+
+
 def reader(store: Store, trials: int = TRIALS) -> Read:
     """Return how measures are read from a store. What it returns raises FileNotFoundError where one is missing."""
 
@@ -327,4 +334,4 @@ def reader(store: Store, trials: int = TRIALS) -> Read:
         result: Result = load(experiment, trials, store, [name])
         return np.asarray(result.values(value), np.float64)
 
-    return read
+    return cache(read)

@@ -7,11 +7,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lib import files
+from lib.processes import undisturbed
 
 CURRENT_FOLDER = -100  # AT_FDCWD of Linux
 EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -46,6 +47,16 @@ def prepared(folder: Path, name: str) -> Iterator[Path]:
         yield fresh
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def put(new: Path, folder: Path, names: Sequence[str]) -> None:
+    """Let what a folder holds under some names change places with the same of another one, for one process at a time.
+
+    Ctrl-C waits for it; a process that is killed within these microseconds leaves some of them.
+    """
+    with locked(folder), undisturbed():
+        for name in names:
+            swap(new / name, folder / name)
 
 
 def swap(new: Path, old: Path) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from lib import Result, seeds
+from lib.datasets import DATASETS
+from lib.store import bits_of
 from report import statistics
 from report.statistics import Array
 
@@ -66,6 +69,17 @@ def clock(slow: ArrayLike, fast: ArrayLike, level: float = TAKEN_OFF) -> Array:
     a, b = take_off(slow, level), take_off(fast, level)
     both = np.isfinite(a) & np.isfinite(b)
     return np.asarray(a[both] / b[both])
+
+
+def clock_of_longer_steps(slow: Sequence[ArrayLike], momentum: float, steps: int) -> float:
+    """Return what `clock` would be, over all trials of several networks, if momentum made nothing but longer steps.
+
+    They are 1 / (1 - momentum) times as long, after momentum / (1 - momentum) steps, of `steps` in an epoch, are lost
+    while they grow; and take-off is seen at the end of an epoch.
+    """
+    first = np.concatenate([take_off(each) for each in slow])
+    first = first[np.isfinite(first)]
+    return float(np.median(first / np.ceil(first * (1 - momentum) + momentum / (1 - momentum) / steps)))
 
 
 def epoch_like(curve: ArrayLike, level: float) -> float:
@@ -142,3 +156,60 @@ def pairs_sd(accuracy: float, pairs: int = 1000, digits: int = 10_000) -> float:
     """
     whole = digits // 2
     return statistics.binomial_sd(accuracy, pairs) * float(np.sqrt((whole - pairs) / (whole - 1)))
+
+
+def last_answers(result: Result) -> Array:
+    """Return whether each test pair was answered rightly after the last epoch, `[trials, pairs]`, 1 or 0."""
+    n = result.experiment.test_pairs
+    return np.array([bits_of(str(text), n) for text in result.values("last_bits")], float)
+
+
+def test_digits(result: Result) -> NDArray[np.int64]:
+    """Return which of MNIST's test digits each trial pairs, `[trials, pairs, 2]`; MNIST itself is not needed for it.
+
+    Raises ValueError for an experiment on other digits, or one that uses training digits again.
+    """
+    from lib.pairs import draw_rows  # and torch
+
+    e, rows = result.experiment, []
+    if e.dataset != "mnist" or e.train_digits:
+        raise ValueError(f"{e} does not draw each of MNIST's digits once")
+    most = DATASETS["mnist"].most  # pairs that use no digit twice
+    for trial in range(result.trials):
+        rng = seeds.generator(e.seed, trial, "data")
+        draw_rows(2 * most["train_pairs"], e.train_pairs, rng)  # the stream goes on behind the training pairs
+        rows.append(draw_rows(2 * most["test_pairs"], e.test_pairs, rng))
+    return np.array(rows)
+
+
+def shared_digits(answers: ArrayLike, digits: ArrayLike) -> float:
+    """How many times as wide an interval of the mean is once it also counts that trials share test digits.
+
+    `answers` `[trials, pairs]` are right (1) or wrong (0), or differences of two networks' answers; `digits`
+    `[trials, pairs, 2]` are the digits of each pair. A moment estimate: the usual variance of a mean over trials, plus
+    what pairs of different trials that have a digit in common add by their covariance.
+
+    Raises ValueError where the shapes do not fit, or no trial differs from another.
+    """
+    answers, digits = np.asarray(answers, float), np.asarray(digits)
+    if answers.ndim != 2 or digits.shape != (*answers.shape, 2):
+        raise ValueError(f"answers {answers.shape} must be [trials, pairs] and digits {digits.shape} of these, by two")
+    trials, pairs = answers.shape
+    usual = answers.mean(1).var(ddof=1) / trials
+    if usual == 0:
+        raise ValueError("all trials have the same mean")
+    centred, count = answers - answers.mean(), int(digits.max()) + 1
+    # Of each digit: the sum over all pairs that hold it, squared, less the part within each trial.
+    sums = np.array(
+        [sum(np.bincount(d, row, count) for d in both.T) for row, both in zip(centred, digits, strict=True)]
+    )
+    between = np.square(sums.sum(0)).sum() - np.square(sums).sum()
+    return float(np.sqrt(max(0.0, usual + between / (trials * pairs) ** 2) / usual))
+
+
+def right_by_distance(result: Result) -> Array:
+    """Percentage of right answers after the last epoch by how far apart the two digits are, `[10]`, over all trials."""
+    table = result.values("last_table").sum(0)  # [class, class, (right, pairs)]
+    first, second = np.indices((len(table), len(table)))
+    by_distance = np.array([table[abs(first - second) == distance].sum(0) for distance in range(len(table))])
+    return np.asarray(100 * by_distance[:, 0] / by_distance[:, 1])

@@ -1,3 +1,4 @@
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -19,9 +20,11 @@ def mnist():
 
 
 @pytest.fixture(autouse=True)
-def own_results(tmp_path, monkeypatch):
-    """What a test stores without naming a store goes into a folder of that test."""
+def own_folders(tmp_path, monkeypatch):
+    """What a test stores without naming a store goes into a folder of that test, and no file of the user's is read."""
     monkeypatch.setenv("RESULTS_ROOT", str(tmp_path / "own-results"))
+    monkeypatch.setenv("OWN_ROOT", str(tmp_path / "own"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ class Choice(NamedTuple):
 def choose_implementation(
     shapes: Iterable[tuple[int, int, int]], dtype: torch.dtype, device: str = "cpu", wish: str = ""
 ) -> Choice:
-    """Choose how the convolution blocks of a network are computed: `fused` (compiled, CPU, float32) or `torch`.
+    """Choose how the convolution blocks of a network are computed: `fused` (compiled) or `torch`.
+
+    Compiled by a C++ compiler for the CPU, in float32; by Triton for a GPU.
 
     `shapes` are those of the blocks: channels in, channels out, size of the image. `wish`, or the environment variable
     `LIB_IMPLEMENTATION`, forces one of them; "auto" takes `fused` where it works.
@@ -36,7 +38,7 @@ def choose_implementation(
     if wish == "torch":
         return Choice("torch", "asked for")
     if device != "cpu":
-        works, why = False, f"the compiled block runs on the CPU, not on {device!r}"
+        works, why = works_on_gpu(shapes, dtype, device)
     elif dtype != torch.float32:
         works, why = False, f"the compiled block computes in float32, not in {dtype}"
     elif not all(fused.covers(*shape) for shape in shapes):
@@ -46,6 +48,17 @@ def choose_implementation(
     if wish == "fused" and not works:
         raise ValueError(f"implementation is 'fused', which cannot run here: {why}")
     return Choice("fused" if works else "torch", why)
+
+
+def works_on_gpu(shapes: Iterable[tuple[int, int, int]], dtype: torch.dtype, device: str) -> tuple[bool, str]:
+    """Whether the block for a GPU computes these shapes there, and in a sentence how or why not."""
+    if not torch.cuda.is_available():
+        return False, f"torch sees no GPU here, which {device!r} asks for"
+    try:
+        from lib import cuda  # and Triton, which does not come with every torch
+    except ImportError as error:
+        return False, f"the block for a GPU needs Triton ({error})"
+    return cuda.available(tuple(shapes), dtype, device)
 
 
 def checked(wish: str, name: str = "implementation") -> str:

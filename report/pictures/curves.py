@@ -1,6 +1,6 @@
 """The report's figures: arrays and axes in, axes out. They compute nothing; their look is in `style`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -52,15 +52,20 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
     return fig
 
 
-def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
-    """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean."""
-    for name, one in curves.items():
+def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Axes:
+    """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean.
+
+    Each of `curves`, at least one, is drawn and has its line in the legend: two may have the same name.
+    """
+    lines, labels = [], []
+    for name, one in curves:
         epochs = np.arange(1, len(one.mean) + 1)
         if one.n > 1:
             ax.fill_between(epochs, one.mean - one.sd, one.mean + one.sd, color=one.colour, alpha=0.15, lw=0)
         if one.band is not None and not one.band.sparse.all():
             ax.fill_between(epochs, one.band.low, one.band.high, color=one.colour, alpha=0.35, lw=0)
-        ax.plot(epochs, one.mean, one.line, color=one.colour, label=f"{name} (n = {one.n})")
+        lines += ax.plot(epochs, one.mean, one.line, color=one.colour)
+        labels.append(f"{name} (n = {one.n})")
     ax.axhline(chance, color="0.35", lw=0.8, ls=(0, (4, 3)))
     ax.annotate(
         f"majority class {chance:.1f} %",
@@ -73,10 +78,11 @@ def accuracy(ax: Axes, curves: Mapping[str, Curve], chance: float) -> Axes:
         fontsize=7,
         color="0.35",
     )
-    longest = max(len(one.mean) for one in curves.values())
+    longest = max(len(one.mean) for _, one in curves)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, longest))
     late = one.mean[len(one.mean) // 2] < one.mean[-1] - 5  # still rising: the upper left is free
-    ax.legend(loc="upper left" if late else "lower right", bbox_to_anchor=None if late else (1, 0.32))
+    # Given by themselves: of labels that lines have, those that begin with an underscore would be left out.
+    ax.legend(lines, labels, loc="upper left" if late else "lower right", bbox_to_anchor=None if late else (1, 0.32))
     return ax
 
 
@@ -92,7 +98,9 @@ def difference(ax: Axes, band: Band, label: str, colour: str = "0.25") -> Axes:
     return ax
 
 
-def comparison(curves: Mapping[str, Curve], difference_band: Band, difference_label: str, chance: float) -> Figure:
+def comparison(
+    curves: Sequence[tuple[str, Curve]], difference_band: Band, difference_label: str, chance: float
+) -> Figure:
     """Two networks: their accuracy above, their paired difference below, at the epochs that both have."""
     fig, (above, below) = plt.subplots(2, 1, figsize=(6.3, 5.0), sharex=True, height_ratios=(2.2, 1))
     difference(below, difference_band, difference_label)

@@ -171,7 +171,8 @@ class _Diagram:
         half = (wide + step * (n - 1)) / 2
         for i in reversed(range(n)):
             corner = (x - half + step * i, y + half - wide - step * i)
-            self.ax.add_patch(Rectangle(corner, wide, wide, fc=fills[i * len(fills) // n], ec=LINE, lw=0.5, zorder=3))
+            fill, label = fills[i * len(fills) // n], by(shape) if i == 0 else ""  # so that the foremost is found again
+            self.ax.add_patch(Rectangle(corner, wide, wide, fc=fill, ec=LINE, lw=0.5, zorder=3, label=label))
         return x - half, x + half
 
     def box(self, x: float, y: float, wide: float, high: float, fill: str, dashed: bool = False) -> FancyBboxPatch:

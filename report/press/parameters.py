@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from lib.messages import show, unknown
+from lib.messages import nearest, show, unknown
 
 INJECTED = "# Parameters\n"  # how papermill begins the cell that it puts behind the one with the defaults
 MOST = 1_000_000  # trials
@@ -49,6 +49,22 @@ def whole(low: int, high: int = MOST) -> Kind:
             remedy = how(name, f"{meant:.0f}", "-p") if fits else ""
             raise TypeError(f"{given(name, value)}; allowed: {allowed}{remedy}")
         if not low <= value <= high:
+            raise ValueError(f"{name} is {show(value)}; allowed: {allowed}")
+
+    return kind
+
+
+def real(low: float, high: float) -> Kind:
+    """Return the kind of a number from `low` to `high`, whole or not."""
+    allowed = f"a number from {low:g} to {high:,g}"
+
+    def kind(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            meant = number(value)
+            fits = meant is not None and low <= meant <= high
+            remedy = how(name, f"{meant:g}", "-p") if fits else ""
+            raise TypeError(f"{given(name, value)}; allowed: {allowed}{remedy}")
+        if not low <= value <= high:  # nor is a NaN
             raise ValueError(f"{name} is {show(value)}; allowed: {allowed}")
 
     return kind
@@ -108,12 +124,17 @@ def by_cell(history: object, names: Collection[str]) -> tuple[list[str], list[st
     """Return the names that the cell with the defaults assigned when it ran last, and those that papermill's cell did.
 
     The first is a cell that assigns all of `names`; where it ran after papermill's, that one has no say any more.
+
+    papermill's is right behind it, or the first of a kernel. A cell elsewhere that begins in the same way is that one,
+    run again, where it names a parameter or nearly does; else it is the user's own, of no concern here.
     """
     injected: list[str] = []
-    for cell in reversed(history if isinstance(history, list) else []):
-        found = assigned(cell)
-        if str(cell).startswith(INJECTED):
-            injected = injected or found
+    cells = [str(cell) for cell in history if cell] if isinstance(history, list) else []
+    for place in reversed(range(len(cells))):
+        found = assigned(cells[place])
+        if cells[place].startswith(INJECTED):
+            first = place == 0 or set(names) <= set(assigned(cells[place - 1]))
+            injected = injected or [name for name in found if first or name in names or nearest(name, names)]
         elif names and set(names) <= set(found):
             return found, injected
     return [], injected

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
 from traitlets.config import Config
 
 from lib.processes import Pool
@@ -12,6 +13,13 @@ from report.press.export import finished
 from report.press.surroundings import neutral
 
 Step = tuple[Path, Mapping[str, object]]  # a notebook and its parameters
+
+
+class Manager(AsyncKernelManager):
+    """Starts a kernel and ends it, without interrupting it first: an idle one would log that as an error of its own."""
+
+    async def _async_interrupt_kernel(self) -> None:
+        pass
 
 
 def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: Path) -> Path:
@@ -29,6 +37,7 @@ def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: 
             kernel_name="python3",
             cwd=folder,
             progress_bar=False,
+            kernel_manager_class=Manager,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # silences a warning at each start
         )
     finished(nbformat.read(unfinished, as_version=4), unfinished.name)

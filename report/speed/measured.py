@@ -105,8 +105,11 @@ def read(file: str | Path = FILE) -> Measured:
     path = ROOT / file
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: `make bench` measures and writes it")
-    measured: Measured = json.loads(path.read_text(encoding="utf-8"))
-    if measured.get("schema") != SCHEMA or "rows" not in measured:
+    try:
+        measured: Measured = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no text at all
+        measured = {}
+    if not isinstance(measured, dict) or measured.get("schema") != SCHEMA or "rows" not in measured:
         raise ValueError(f"{path} is not a benchmark of this version of the code: `make bench` measures again")
     return measured
 

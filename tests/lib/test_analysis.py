@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,11 +17,12 @@ import pytest
 import torch
 
 from lib import datasets, store, training
-from lib.analysis import PUBLISHED, STACK, default_store, load, paired, run_analysis, run_study, stacks
+from lib.analysis import PREREGISTERED, PUBLISHED, STACK, default_store, load, paired, run_analysis, run_study, stacks
 from lib.experiment import Experiment
 from lib.machine import ROOT
 from lib.pairs import draw_trial, fingerprint
 from lib.store import Store
+from lib.workers import StudyError
 from tests.lib.own import norms, tiny
 
 TRIALS = 30  # two groups: 25 and 5
@@ -206,8 +208,9 @@ def test_the_default_store_is_the_users_own_and_the_published_study(tmp_path, mo
     run_analysis(tiny(), 2, progress=False)
     assert [path.name for path in Store(tmp_path / "mine").files()] == ["trials-000-001.json.gz"]
     assert is_stored(tiny(), 2) and not is_stored(tiny(), 3)
-    assert (default_store().root, default_store().also) == (tmp_path / "mine", [PUBLISHED])
+    assert (default_store().root, default_store().also) == (tmp_path / "mine", [PUBLISHED, PREREGISTERED])
     assert is_stored(Experiment(), 150), "what is published is read"
+    assert is_stored(Experiment.parse("WSN momentum=0.9 seed=2023"), 150), "so are the trainings of the statements"
     monkeypatch.delenv("RESULTS_ROOT")
     assert default_store().root == ROOT / "results"
 
@@ -311,6 +314,16 @@ def test_bad_arguments_are_refused_before_any_training(tmp_path, options, messag
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("experiments", "shown"), [("x", "'x'"), (["SN"], "'SN'"), (b"SN", "b'SN'"), (None, "None"), ([TINY, 3], "3")]
+)
+def test_what_is_no_experiment_is_refused_in_a_sentence(tmp_path, experiments, shown):
+    with pytest.raises(TypeError) as caught:
+        run_study(experiments, 3, store=Store(tmp_path / "results"))
+    assert str(caught.value) == f"experiments has {shown}; allowed: an Experiment each, as Experiment.parse('SN') is"
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("name", ["worker", "results"])
 def test_an_unknown_option_is_refused(tmp_path, name):
     with pytest.raises(TypeError, match=name):
@@ -350,10 +363,73 @@ def test_a_read_only_folder_is_said_before_training(root, monkeypatch):
         run_analysis(TINY, TRIALS, store=Store(root))
 
 
-def test_a_file_in_place_of_the_folder_is_said_before_training(tmp_path):
-    (tmp_path / "results").write_text("not a folder")
-    with pytest.raises(FileExistsError, match="results"):
-        run_analysis(TINY, 3, store=Store(tmp_path / "results"))
+def a_file(path):
+    path.write_text("not a folder")
+
+
+def a_dangling_link(path):
+    path.symlink_to("nowhere")
+
+
+def below_a_file(path):
+    path.parent.write_text("not a folder")
+
+
+@pytest.mark.parametrize(
+    ("put", "sentence"),
+    [
+        (a_file, "{path} is a file where a folder should be; move it away"),
+        (a_dangling_link, "{path} is a link to nowhere, which does not exist; make that, or remove the link"),
+        (below_a_file, "{path.parent} is a file where a folder should be; move it away"),
+    ],
+)
+def test_what_stands_in_the_folders_place_is_said_before_training(tmp_path, built, put, sentence):
+    path = tmp_path / "mine" / "results" if put is below_a_file else tmp_path / "results"
+    put(path)
+    with pytest.raises(OSError) as caught:
+        run_analysis(tiny("tests.lib.own:Eventful"), 3, store=Store(path))
+    assert sentence.format(path=path) in str(caught.value) and str(path) in str(caught.value)
+    assert not built()
+
+
+def test_what_killed_writers_left_beside_results_is_removed_when_a_study_starts(tmp_path):
+    held = Store(tmp_path / "results")
+    folders = [held.root / store.folder(each.configuration) for each in (tiny(), tiny(seed=1))]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name, age in ((".trials-000-024.json.gz.abcdefgh.part", 90_000), (".weights.pt.abcdefg0.part", 80_000)):
+            (folder / name).touch()
+            os.utime(folder / name, (time.time() - age,) * 2)
+        os.utime(folder, (0, 0))
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(StudyError, match="1 of 1 groups failed"),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("lib.workers.train_group", lambda *_, **__: 1 / 0)  # nothing is written, which sweeps, too
+        run_study([tiny()], 2, store=held, executor=executor, progress=False)
+    assert [sorted(each.name for each in folder.iterdir()) for folder in folders] == [
+        [".weights.pt.abcdefg0.part"],  # of a writer that may still live
+        [".trials-000-024.json.gz.abcdefgh.part", ".weights.pt.abcdefg0.part"],  # nothing is to be trained there
+    ]
+
+
+def test_two_experiments_of_one_name_are_told_apart_in_every_message(tmp_path, monkeypatch, capsys):
+    held, a, b = Store(tmp_path), tiny(), tiny(epochs=3)
+    monkeypatch.setattr("lib.workers.train_group", lambda *_, **__: 1 / 0)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(StudyError) as caught:
+        run_study([a, b], 2, store=held, executor=executor)
+    assert a.name == b.name and str(a) != str(b)
+    assert f"2 of 2 groups failed ({a} trials 0 to 1, {b} trials 0 to 1): " in str(caught.value)
+    assert f"training 4 trials ({a}, {b}), " in capsys.readouterr().err
+
+
+def test_two_results_of_one_name_that_cannot_be_paired_are_told_apart(trained):
+    _, caux, _ = trained
+    other = dataclasses.replace(caux, experiment=dataclasses.replace(TINY, seed=7), trials=29)
+    with pytest.raises(ValueError) as caught:
+        paired(caux, other)
+    assert str(caught.value).startswith(f"{TINY} has (30, 2) (trials, epochs) and {other.experiment} (29, 2)")
 
 
 def test_paired_differences_are_second_minus_first_trial_by_trial(trained):

@@ -126,7 +126,7 @@ SAID = [
     f"CAUX stopped=extract first=auxiliary first_epochs=1 frozen=extract {ADAM}",
     f"CAUX first=auxiliary first_epochs=2 frozen=extract {MOMENTUM}",
     f"CAUX first=auxiliary first_epochs=1 frozen=extract+auxiliary {ADAM}",
-    f"SAUX first=answer first_epochs=2 {SGD}",
+    f"SAUX first=answer first_epochs=2 {MOMENTUM}",
     f"CAUX first_epochs=1 frozen=extract.1 {ADAM}",
     f"SAUX frozen=extract.0 {MOMENTUM}",
     f"WSN frozen=extract {ADAM}",

@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 
 from lib import Experiment, Store, store
 from lib.analysis import PUBLISHED
-from lib.experiment import ALWAYS, ASSIGNMENT, ORIGINAL, PROTOCOL, SETTINGS, WE, describe, differences
+from lib.experiment import (
+    ALWAYS,
+    ASSIGNMENT,
+    LONGEST,
+    ORIGINAL,
+    PROTOCOL,
+    SETTINGS,
+    WE,
+    describe,
+    differences,
+    told_apart,
+)
 from lib.machine import ROOT
 
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
@@ -588,3 +599,27 @@ def test_the_shape_follows_the_fields():
     assert Experiment.parse("CAUX sigmoids=answer").sizes(1).sigmoids == ("answer",)
     shape = Experiment(one_hot_encoding=False).sizes(1)
     assert (shape.trials, shape.one_hot, shape.sigmoid) == (1, False, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "called"),
+    [
+        (["SN", "WSN momentum=0.9"], ["SN", "WSN"]),
+        (["SN", "SN", "WSN"], ["SN", "WSN"]),
+        (["SN", "SN momentum=0.9", "WSN"], ["SN", "SN momentum=0.9", "WSN"]),
+        (["WSN seed=1", "WSN seed=2"], ["WSN seed=1", "WSN seed=2"]),
+    ],
+)
+def test_messages_call_two_experiments_by_two_names(said, called):
+    experiments = [Experiment.parse(each) for each in said]
+    assert list(told_apart(experiments).values()) == called
+
+
+def test_what_messages_call_an_experiment_is_short_and_still_its_own():
+    layers = "-".join(["9999"] * 9)
+    long = f"CAUX hidden={layers}-{{}} channels=1111-2222 train_pairs=999 test_pairs=998 batch_size=33"
+    experiments = [Experiment.parse(long.format(last)) for last in (1, 2)]
+    called = told_apart(experiments)
+    assert len(set(called.values())) == 2
+    for experiment in experiments:
+        assert len(called[experiment]) <= LONGEST and experiment.key in called[experiment]

@@ -580,7 +580,11 @@ def test_a_measure_that_cannot_be_taken_is_refused_in_one_sentence_before_any_tr
             "nothing",
             "a measure is 'nothing'; allowed: 'gradient_norms', .*, 'digit_names', 'named_score', or module:function",
         ),
-        ("no_such_module:own", "the measure 'no_such_module:own' cannot be imported: No module named 'no_such_module'"),
+        (
+            "no_such_module:own",
+            "the measure 'no_such_module:own' cannot be imported: No module named 'no_such_module'; put "
+            "no_such_module.py into .*/own (looked for there, in .*)",
+        ),
     ],
 )
 def test_a_measure_that_there_is_not_is_refused_in_one_sentence_before_any_training(name, sentence, tmp_path):

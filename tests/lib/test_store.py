@@ -41,16 +41,42 @@ A case, what the user sees, and the test that holds it:
   `test_workers.py::test_an_error_in_one_group_is_said_and_the_others_are_kept`, `..._a_loss_that_is_not_finite_...`.
 - Ctrl-C: finished groups are kept, no process is left;
   `test_workers.py::test_ctrl_c_keeps_finished_groups_and_leaves_no_process`.
-- A script without a guard: one sentence says so; `test_workers.py::test_a_script_needs_a_guard`.
+- A script without a guard, or that no worker can import: one sentence says so, once;
+  `test_workers.py::test_a_script_needs_a_guard`, `..._that_no_worker_can_import_is_tried_once`.
 - The clock is set back: nothing; `test_workers.py::test_a_clock_that_is_set_back_changes_nothing`.
 - Fewer cores than workers: the same bits; `test_workers.py::test_any_number_of_workers_gives_the_same_bits`.
 - The file of an own architecture is edited: a new key, and what was made before refuses to train; `test_foreign.py`.
 - Trials that saw other pairs: they cannot be paired; `test_analysis.py::test_only_trials_of_the_same_pairs_are_paired`.
-- MNIST damaged, missing, not to be downloaded: file, hashes, what to put where; `test_data.py`.
+- MNIST damaged, missing, not to be downloaded: file, hashes, what to put where; `test_datasets.py`.
 - Bad parameters: one sentence naming the parameter, its value and what is allowed; `test_experiment.py`,
   `test_analysis.py::test_bad_arguments_...`, and by papermill, with an exit code that is not 0 and nothing trained,
   in the tests of the report.
 - lib computes other numbers under the same protocol: the golden group fails; `test_golden.py`.
+- Gradients, dtype, threads or the like set in torch by the caller: nothing, and they are as before; `test_state.py`.
+- A file that an own network imports is edited: a new key; with other line ends it is the same one; `test_sources.py`.
+- A network with torch's own dropout, or otherwise no stack of trials: refused; `test_check.py`, `test_layers.py`.
+- A notebook's parameter of another type, misspelt or out of range: one sentence with the remedy, nothing trained; cells
+  that run again, and a user's own: nothing; `press/test_parameters.py`.
+- Two classes or two experiments of one name: told apart in names, curves and messages; `test_comparison.py`,
+  `test_analysis.py::test_two_experiments_of_one_name_are_told_apart_in_every_message`.
+- No repository, or another one around an unpacked archive: the commit is unknown; `test_machine.py`.
+- matplotlibrc, startup files, kernels, templates, fonts of the user's: the same bytes; `press/test_surroundings.py`,
+  `pictures/test_style.py`.
+- `~`, variables and relative folders in the environment: what a user means; `test_machine.py`.
+- A picture in any place of a notebook, an output of any kind: shown, or refused by its cell; `press/test_export.py`.
+- Ctrl-C, TERM or a kill of a command: no process is left, the earlier report intact; `test_processes.py`,
+  `press/test_run.py`, `test_build.py::test_a_command_stops_when_told_and_leaves_nothing`.
+- Publishing is killed, or the disk full, or a file not whole: the old report or the new one; `test_publish.py`.
+- Line ends converted, as by git: read as they were, or the file's message says so;
+  `test_a_file_whose_line_ends_were_converted_says_so`, `test_build.py::test_a_checkout_that_converts_line_ends_...`.
+- A file of results that lies, under a right checksum: found by training it again; `test_verify.py`.
+- The compiler hangs or fails, its cache is not one's own: PyTorch computes, with the reason; `test_fused.py`.
+- An SVG picture with what would run or ask for something, or what cannot be printed: it goes; `press/test_images.py`.
+- A file, a link to nowhere or a directory where something else should be: which, and what to do; `test_files.py`,
+  `test_analysis.py::test_what_stands_in_the_folders_place_is_said_before_training`.
+- What killed writers left: removed after a day; `test_files.py`, `test_analysis.py::test_what_killed_writers_left_...`.
+- A mirror that hangs, stalls, drips or sends something else: the next one, within a time limit; `test_datasets.py`.
+- A package of another content than the one that was tested: refused by its hash on CI; `test_supply.py`.
 """
 
 import copy

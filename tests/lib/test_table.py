@@ -215,7 +215,8 @@ def test_it_is_made_without_torch_and_where_there_is_no_pandas_of_arrays(before,
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory it took")
 def test_the_whole_study_is_one_table_in_little_memory():
-    code = "from pathlib import Path\nfrom lib.table import columns\nfound = columns()\n"
+    code = "from pathlib import Path\nfrom lib import Store\nfrom lib.analysis import PUBLISHED\n"
+    code += "from lib.table import columns\nfound = columns(Store(PUBLISHED))\n"
     code += "print(len(found['key']), Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     rows, kilobytes = map(int, done.stdout.split())

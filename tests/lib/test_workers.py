@@ -144,6 +144,38 @@ def test_an_error_in_this_process_is_said_in_the_same_way(eventful, tmp_path):
         train(experiment, 5, tmp_path / "results")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(MemoryError(), "MemoryError"), (OSError(), "OSError"), (KeyError(), "KeyError")]
+)
+def test_an_error_without_a_text_names_its_type_and_a_few_of_many_groups(error, words, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("lib.workers.train_group", fail)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(StudyError) as caught:
+        train(tiny(), 200, tmp_path, executor=executor)
+    named = ", ".join(f"WSN trials {first} to {first + 24}" for first in (0, 25, 50))
+    assert str(caught.value) == f"8 of 8 groups failed ({named} and 5 more): {words}"
+
+
+@pytest.mark.parametrize("number", workers.NO_ROOM)
+def test_a_disk_that_takes_no_more_stops_the_study_at_once(number, tmp_path, monkeypatch):
+    asked, train_group = [], workers.train_group
+
+    def full(experiment, trials, **options):
+        asked.append(trials)
+        if len(asked) > 1:
+            time.sleep(0.2 * (len(asked) - 2))
+            raise OSError(number, f"{tmp_path} cannot be written ({os.strerror(number)}): make room there")
+        train_group(experiment, trials, **options)
+
+    monkeypatch.setattr("lib.workers.train_group", full)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(StudyError, match=r"any more: .* make room there; wh"):
+        train(tiny(), 200, tmp_path, executor=executor)
+    assert len(asked) <= 3, "of eight groups; one may have begun meanwhile"
+    assert list(records_of(tmp_path)) == ["trials-000-024.json.gz"]
+
+
 def test_a_loss_that_is_not_finite_is_an_error_and_stores_nothing(tmp_path):
     wild = tiny(one_hot_encoding=False, sigmoid=False, learning_rate=1000.0, epochs=5)
     with pytest.raises(StudyError, match="smaller learning_rate"):
@@ -186,11 +218,11 @@ from tests.lib.own import tiny
     return file
 
 
-def start(file):
+def start(file, stdin=None):
     """Run a script in a process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, file], start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, file], start_new_session=True, env=environment, stdin=stdin, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -283,6 +315,39 @@ def test_a_script_needs_a_guard(tmp_path):
         "lib.workers.StudyError: a worker process imports this script again and must not train there: "
         'put what trains below the line if __name__ == "__main__":'
     )
+    assert not records_of(results)
+
+
+STDIN = "worker processes import this script again, and <stdin> is no file: run it as one, put what trains below"
+CANNOT = "a worker process imports this script again and failed there, with the error that it has printed: put what is"
+
+
+@pytest.mark.parametrize(
+    ("line", "piped", "sentence"),
+    [
+        ("", True, STDIN),
+        *(pytest.param(line, False, CANNOT, marks=pytest.mark.slow) for line in ("1 / 0", "sys.exit(1)")),
+    ],
+)
+def test_a_script_that_no_worker_can_import_is_tried_once(tmp_path, line, piped, sentence):
+    """As one from a pipe, which is no file, or one that does not work there, as where it reads its input."""
+    results = tmp_path / "results"
+    body = f"""
+        import sys
+        if __name__ != "__main__":
+            {line or "pass"}
+        run_analysis(tiny(), 50, workers=1, store=Store({str(results)!r}))
+    """
+    file = script(tmp_path, body, guard=False)
+    with file.open() as text:
+        study = start("-" if piped else file, stdin=text)
+        try:
+            _, error = study.communicate(timeout=180)
+        finally:
+            end(study)
+    assert study.returncode == 1
+    assert error.splitlines()[-1].startswith(f"lib.workers.StudyError: {sentence}")
+    assert error.count("Traceback") == 1 + (line == "1 / 0") and "Broken" not in error
     assert not records_of(results)
 
 

@@ -1,8 +1,14 @@
 """The whole chain, small: train, run every notebook by papermill, merge, render; then open what came out."""
 
+import io
+import os
+import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import papermill
@@ -11,7 +17,10 @@ from pypdf import PdfReader
 
 from lib import run_analysis
 from lib.machine import ROOT
-from report import build, study
+from report import build, freshness, study
+from report.__main__ import main
+from tests.committed import committed_notebooks
+from tests.lib.test_processes import marked, new_mark, none_left
 
 TINY, TRIALS = "dataset=digits epochs=4 train_pairs=60 test_pairs=40", 3
 
@@ -45,7 +54,8 @@ def report(request, tmp_path_factory):
 
 def test_every_notebook_of_the_repository_is_in_the_report_or_for_exploring():
     used = {step.name for step in build.contents(study.EXPERIMENTS)}
-    assert used | {"explore"} == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    others = {"explore", "your_architecture", "protocol", "exercises", "exercises-solutions"}
+    assert used | others == {path.stem for path in committed_notebooks()}
 
 
 def test_the_contents_name_only_parameters_that_the_notebooks_have():
@@ -79,7 +89,7 @@ def test_the_page_is_whole(report):
     assert not re.search(r"(src|href)=\"https?://", page.replace("https://doi.org", "")), "it loads nothing"
     assert re.search(r"\d+\.\d ± \d+\.\d", page), "numbers come from the results"
     assert "Traceback" not in page
-    assert f'content="{build.sources()}"' in page
+    assert f'content="{freshness.whole(freshness.digests())}"' in page
 
 
 def test_the_pdf_is_whole(report):
@@ -143,8 +153,128 @@ def test_plain_papermill_refuses_wrong_parameters_in_one_sentence(name, value, m
     assert not (tmp_path / "results").exists(), "nothing was trained"
 
 
-@pytest.mark.published
-def test_the_published_report_is_made_from_these_sources():
-    page = ROOT / "report" / "published" / "report.html"
-    assert f'content="{build.sources()}"' in page.read_text(), "run `make publish` and commit what it writes"
-    assert (ROOT / "report" / "published" / "report.pdf").is_file()
+class Interrupted(io.StringIO):
+    """A terminal at which Ctrl-C is pressed."""
+
+    def isatty(self):
+        return True
+
+    def readline(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_a_command_that_is_interrupted_says_so_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RESULTS_ROOT", str(tmp_path))
+    experiment = study.STANDARD[0].changed(TINY)
+    run_analysis(experiment, 1, progress=False)
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    assert main(["stored", "--remove", experiment.key]) == 130
+    assert capsys.readouterr().err == "\nstopped\n"
+    assert len(list(tmp_path.rglob("trials-*"))) == 1
+
+
+def texts(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A folder with an earlier report."""
+    folder = tmp_path / "build"
+    for name in ("report.html", "report.pdf", "figures/fig-1.svg", "figures/README.md", "notebooks/01-task.ipynb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"earlier {name}")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["notebooks/1-task.ipynb", "notebooks/mine", "figures/photo.png"])
+def test_a_report_is_not_put_over_what_is_none(earlier, name):
+    """As in the project's own folder, whose notebooks would go."""
+    (earlier / name).write_text("mine")
+    before = texts(earlier)
+    with pytest.raises(FileExistsError, match=f"{re.escape(str(earlier / name))} is no part of a report"):
+        build.render([], [], earlier)
+    assert texts(earlier) == before
+
+
+@pytest.mark.slow
+def test_a_build_that_fails_leaves_the_earlier_report_and_the_notebook_that_failed(earlier):
+    before = texts(earlier)
+    results = [run_analysis(study.STANDARD[0].changed(TINY), 1, progress=False)]
+    with pytest.raises(papermill.PapermillExecutionError, match="number"):
+        build.render([build.Step("3-comparison", {"number": "?"})], results, earlier)
+    after = texts(earlier)
+    assert {name: after.pop(name) for name in before} == before
+    assert [*after] == ["notebooks-failed/01-3-comparison.unfinished.ipynb"]
+
+
+COMMANDS = {
+    "quick": ["quick", "--output"],
+    "report": ["build", "--output"],
+    "verify": ["verify", "--each", "--results", str(ROOT / "report" / "results")],
+}
+
+
+ENDS = {"TERM": signal.SIGTERM, "kill": signal.SIGKILL}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-C thrice", "TERM", "kill"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_stops_when_told_and_leaves_nothing(name, how, earlier, tmp_path):
+    """At three moments each: early, and when it has workers, kernels or both."""
+    before, moments = texts(earlier), random.Random(f"{name} {how}")
+    command = [sys.executable, "-m", "report", *COMMANDS[name], *([] if name == "verify" else [str(earlier)])]
+    for workers in (0, 2, 2):
+        mark = new_mark()
+        environment = {**os.environ, "MARK": mark, "RESULTS_ROOT": str(tmp_path / "results")}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True
+        ) as process:
+            end = time.monotonic() + 120
+            while len(marked(mark)) < workers + 2 * bool(workers) and time.monotonic() < end:  # and what tracks them
+                time.sleep(0.05)
+            time.sleep(2 + 15 * moments.random())
+            if how in ("TERM", "kill"):
+                process.send_signal(ENDS[how])
+            for _ in range(3 * how.endswith("thrice") or how == "Ctrl-C"):
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.2)
+            start = time.monotonic()
+            error = process.communicate()[1]
+            took = time.monotonic() - start
+        assert took < 5
+        assert none_left(mark), "a process is left"
+        assert process.returncode == (-ENDS[how] if how in ENDS else 130)
+        if how != "kill":
+            assert error.splitlines()[-1].startswith("stopped") and "Traceback" not in error
+            assert len([line for line in error.splitlines() if "stopped" in line]) == 1
+            assert not list(earlier.glob(".*"))
+        after = texts(earlier)
+        assert {name: after[name] for name in before} == before
+
+
+def test_a_checkout_that_converts_line_ends_changes_no_byte(tmp_path):
+    """As git does on Windows, with core.autocrlf=true."""
+    if not shutil.which("git"):
+        pytest.skip("there is no git")
+    names = ("Makefile", "CITATION.cff", ".ci/run", "lib/fused/block.cpp", "report/press/templates/report.lua")
+    files = [ROOT / name for name in (".gitattributes", *names)]
+    files += [next(ROOT.glob(f"report/{p}")) for p in ("results/*/*.gz", "published/*.pdf", "published/*.csv")]
+    files += [next(ROOT.glob(pattern)) for pattern in ("notebooks/*.ipynb", "report/published/figures/*.svg")]
+    there, clone = tmp_path / "there", tmp_path / "clone"
+    for file in files:
+        (there / file.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, there / file.relative_to(ROOT))
+
+    def git(*arguments):
+        name = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.autocrlf=true")
+        subprocess.run(["git", *name, *arguments], cwd=there, check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "--all")
+    git("commit", "-q", "-m", "all")
+    git("clone", "-q", ".", str(clone))
+    for file in files:
+        assert (clone / file.relative_to(ROOT)).read_bytes() == file.read_bytes(), file

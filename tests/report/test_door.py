@@ -1,15 +1,17 @@
 import io
+import re
 import subprocess
 import sys
 
 import pytest
 
 from lib import Experiment, Store, load, store
+from lib.analysis import PREREGISTERED, PUBLISHED
 from lib.machine import ROOT
 from lib.training import train
 from report.__main__ import main
 
-COMMANDS = ("build", "quick", "study", "verify", "bench", "publish", "stored")
+COMMANDS = ("build", "quick", "study", "verify", "bench", "gpu", "publish", "about", "stored")
 
 EXPERIMENT = Experiment.parse("CAUX dataset=digits epochs=1 train_pairs=50 test_pairs=20 momentum=0.9")
 
@@ -44,8 +46,9 @@ def test_help_lists_every_command_and_each_says_its_options(capsys):
         ("build", "--output"),
         ("quick", "--output"),
         ("study", "--dry-run"),
-        ("verify", "--groups --each --seed --results"),
+        ("verify", "--groups --each --seed --results --device"),
         ("bench", "--quick --long --output"),
+        ("gpu", "--output"),
         ("publish", "--check --output"),
         ("stored", "--results --remove --yes --add --carry-over"),
     ):
@@ -102,7 +105,8 @@ def test_the_store_is_listed_in_words_with_what_is_published(own, capsys):
     percent = [f"{load(EXPERIMENT, 2, own).mean[-1]:.1f}", "±", f"{load(EXPERIMENT, 2, own).sd[-1]:.1f}"]
     place = row.index("  2  ")
     assert row[place:].split() == ["2", *percent, "0.00", "just", "now", "own", EXPERIMENT.key]
-    assert sum("published" in row for row in rows) == 20, "the study is 20 experiments"
+    published = sum(len(list(folder.glob("*-*"))) for folder in (PUBLISHED, PREREGISTERED))
+    assert sum("published" in row for row in rows) == published, "the study and what was written down beforehand"
     assert err.startswith("not listed: 1 files of an older schema; `python -m report stored --carry-over`")
 
 
@@ -188,4 +192,8 @@ def test_files_of_the_older_schema_are_carried_over(tmp_path, capsys):
 
 def test_a_dry_run_of_the_study_says_what_is_to_be_trained(capsys):
     assert main(["study", "--dry-run"]) == 0
-    assert capsys.readouterr().out.startswith(("nothing to train: all 120 groups are stored", "to train: "))
+    study, statements = capsys.readouterr().out.splitlines()
+    assert study.startswith(("results: nothing to train: all 120 groups are stored", "results: to train: "))
+    assert re.match(
+        r"results_2023: (nothing to train: all 136 groups are stored|to train: \d+ of 136 groups)", statements
+    )

@@ -385,7 +385,7 @@ def test_a_start_is_vacuous_only_when_both_networks_are_still_guessing():
     assert s.vacuous(chance, [56.0, 56.0])
     assert not s.vacuous(chance, begun) and not s.vacuous(begun, chance)
     assert not s.vacuous(chance, chance, chance=50)
-    assert not s.vacuous([45.0, 45.0], [45.0, 45.0])
+    assert s.vacuous([45.0, 45.0], [45.0, 45.0]), "below always answering the same: nothing has been learned"
 
 
 def test_slopes_share_the_window_of_the_pooled_curve():
@@ -550,3 +550,15 @@ def test_simulated_bands_cover_the_whole_curve_where_pointwise_intervals_do_not(
     print(f"the whole curve is covered in {covered / STUDIES:.1%}, by pointwise intervals in {pointwise / STUDIES:.1%}")
     assert covered / STUDIES >= 0.93
     assert pointwise / STUDIES < 0.6
+
+
+def test_the_interval_of_a_share_is_wilsons_and_stays_between_0_and_1():
+    assert s.share_interval(0.67, 150) == pytest.approx((0.591, 0.740), abs=1e-3)
+    assert s.share_interval(0, 10)[0] == 0 and s.share_interval(1, 10)[1] == pytest.approx(1)
+    rng = np.random.default_rng(0)
+    shares = rng.binomial(60, 0.8, 2000) / 60
+    covered = np.mean([low <= 0.8 <= high for low, high in (s.share_interval(float(x), 60) for x in shares)])
+    assert 0.92 < covered < 0.98
+    for share, n in ((1.1, 10), (0.5, 0)):
+        with pytest.raises(ValueError, match="between 0 and 1 and n >= 1"):
+            s.share_interval(share, n)

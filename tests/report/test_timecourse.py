@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from lib import Experiment, Result
+from lib.pairs import draw_trial_rows
 from report import timecourse as t
 
 
@@ -87,3 +89,56 @@ def test_pairs_from_a_finite_set_vary_less():
     whole = np.arange(5000) < 4125
     seen = [100 * draws.choice(whole, 1000, replace=False).mean() for _ in range(4000)]
     assert np.std(seen) == pytest.approx(t.pairs_sd(82.5), rel=0.05)
+
+
+def test_steps_that_are_ten_times_as_long_are_worth_a_little_less_than_ten_epochs():
+    curve = np.where(np.arange(1, 201)[None] >= np.array([[91], [101]]), 80.0, 50.0)
+    # 91 / ceil(9.1 + 0.45) and 101 / ceil(10.1 + 0.45): their median
+    assert t.clock_of_longer_steps([curve], 0.9, 20) == pytest.approx((91 / 10 + 101 / 11) / 2)
+
+
+def test_the_digits_of_the_test_pairs_are_those_that_were_drawn(mnist):
+    e = Experiment.parse("SN train_pairs=30 test_pairs=20 batch_size=10 seed=5")
+    result = Result(e, 2, ({"trials": [0, 1]},))
+    expected = [draw_trial_rows("mnist", 30, 20, 5, trial).test for trial in (0, 1)]
+    assert np.array_equal(t.test_digits(result), expected)
+    with pytest.raises(ValueError, match="does not draw each of MNIST's digits once"):
+        t.test_digits(Result(e.changed("dataset=digits"), 1, ({},)))
+
+
+def test_shared_digits_widen_an_interval_where_digits_are_hard_by_themselves():
+    rng = np.random.default_rng(0)
+    trials, pairs, count = 60, 50, 400
+    digits = np.stack([rng.permutation(count)[: 2 * pairs].reshape(pairs, 2) for _ in range(trials)])
+    hard = rng.random(count) < 0.2  # whoever meets one of these is wrong
+    by_digit = 1.0 - hard[digits].any(2)
+    by_chance = (rng.random((trials, pairs)) < by_digit.mean()).astype(float)
+    assert t.shared_digits(by_digit, digits) > 1.5
+    assert t.shared_digits(by_chance, digits) == pytest.approx(1, abs=0.25)
+    with pytest.raises(ValueError, match="by two"):
+        t.shared_digits(by_digit, digits[:, :5])
+    with pytest.raises(ValueError, match="the same mean"):
+        t.shared_digits(np.ones((3, 4)), np.zeros((3, 4, 2), int))
+
+
+def test_the_moment_estimate_finds_the_variance_that_many_studies_have():
+    """Draw whole studies again, digits and all: the factor is how much their means vary, over what each one thinks."""
+    rng = np.random.default_rng(1)
+    means, usual, factors = [], [], []
+    for _ in range(200):
+        hard = rng.random(200) < 0.2
+        digits = np.stack([rng.permutation(200)[:80].reshape(40, 2) for _ in range(30)])
+        answers = 1.0 - hard[digits].any(2)
+        means.append(answers.mean())
+        usual.append(answers.mean(1).var(ddof=1) / 30)
+        factors.append(t.shared_digits(answers, digits))
+    assert np.median(factors) == pytest.approx(np.sqrt(np.var(means) / np.mean(usual)), rel=0.25)
+
+
+def test_right_answers_are_counted_by_distance():
+    table = np.zeros((2, 10, 10, 2), int)
+    table[:, 0, 0], table[:, 3, 4], table[:, 4, 3] = (1, 2), (3, 3), (0, 3)
+    for distance in range(2, 10):
+        table[:, 0, distance] = 1, 1
+    result = Result(Experiment.parse("SN"), 2, ({"last_table": table.tolist()},))
+    assert t.right_by_distance(result).tolist() == [50.0, 50.0, *[100.0] * 8]

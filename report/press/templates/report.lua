@@ -4,9 +4,9 @@
 -- JupyterLab: `# Data <!-- #sec-data -->` labels a heading, `[the figure](#fig-6a)` becomes "Figure 6a".
 
 -- What JupyterLab reads too, plus footnotes; no syntax for attributes or raw output formats.
-local DIALECT = 'markdown_strict-four_space_rule+all_symbols_escapable+autolink_bare_uris+backtick_code_blocks+footnotes'
-  .. '+inline_notes+intraword_underscores+lists_without_preceding_blankline+pipe_tables+shortcut_reference_links+smart'
-  .. '+startnum+strikeout+tex_math_dollars'
+local DIALECT = 'markdown_strict-four_space_rule+all_symbols_escapable+autolink_bare_uris+backtick_code_blocks'
+  .. '+footnotes+inline_notes+intraword_underscores+lists_without_preceding_blankline+pipe_tables'
+  .. '+shortcut_reference_links+smart+startnum+strikeout+tex_math_dollars'
 local NAMES = {fig = 'Figure', tbl = 'Table', sec = 'Section'}
 
 local html          -- is the output HTML (else Typst)?
@@ -37,8 +37,8 @@ local function names(words)
   return set
 end
 local READ = names [[a abbr b big blockquote br caption center cite code col colgroup dd del details dfn div dl dt em
-  figcaption figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp section small span strike strong sub
-  summary sup table tbody td tfoot th thead tr tt u ul var]]
+  figcaption figure font h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp section small span strike strong
+  sub summary sup table tbody td tfoot th thead tr tt u ul var]]
 local REFUSED = names 'audio canvas embed iframe object video'
 
 local function readable(text)  -- is it HTML that is read? If not, the second value is the tag that is to blame
@@ -76,7 +76,7 @@ function bare.Table(tbl)
   return tbl
 end
 
--- Within HTML an image whose name is the mark and a number stands for what is not HTML: an inline, or blocks, in `held`.
+-- In HTML an image whose name is the mark and a number stands for what is not HTML: an inline, or blocks, in `held`.
 local function hold(held, content)
   held:insert(content)
   return '<img src="' .. mark .. #held .. '">'
@@ -129,8 +129,17 @@ local function literal(raw)
   return raw.text:match '^<!%-%-' and {} or pandoc.Str(raw.text)
 end
 
+-- Markdown can say a character by its number. One that cannot be printed would hide from the writers what comes next,
+-- which at the beginning of a line they must escape: "- x" would become a list.
+local UNPRINTABLE = {'[%z\1-\8\11\12\14-\31\127]', '\u{feff}', '\xc2[\x80-\x9f]', '\xef\xbf[\xbe\xbf]'}
+local function printable(str)
+  for _, pattern in ipairs(UNPRINTABLE) do str.text = str.text:gsub(pattern, '') end
+  return str.text ~= '' and str or {}
+end
+
 local safe = {
   RawInline = literal,
+  Str = printable,
   RawBlock = function(raw)
     local inline = literal(raw)
     return inline.text and pandoc.Para {inline} or {}

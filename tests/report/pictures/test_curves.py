@@ -20,6 +20,13 @@ def edges(area):
     return ends[ends[:, 0] == ends[:, 0].max(), 1].min(), ends[:, 1].max()
 
 
+def legend(ax):
+    """Text and colour of each entry that the legend shows."""
+    shown = ax.get_legend()
+    handles = [handle.get_color() for handle in shown.legend_handles]
+    return list(zip([text.get_text() for text in shown.get_texts()], handles, strict=True))
+
+
 def test_the_four_have_their_colours_and_all_others_one():
     found = [curve(3, name).colour for name in ("SN", "WSN", "SAUX", "CAUX", "mine:Own", "mine:Other")]
     assert found == [*style.COLOURS.values(), style.OTHER, style.OTHER] and len(set(found)) == 5
@@ -27,15 +34,32 @@ def test_the_four_have_their_colours_and_all_others_one():
 
 def test_light_is_one_standard_deviation_and_dark_the_given_band():
     fig, ax = plt.subplots()
-    light, dark = curves.accuracy(ax, {"SN": curve(10)}, 55.0).collections
+    light, dark = curves.accuracy(ax, [("SN", curve(10))], 55.0).collections
     assert light.get_alpha() < dark.get_alpha()
     assert edges(light) == pytest.approx((78, 82)) and edges(dark) == pytest.approx((79.5, 80.5))
-    assert ax.get_legend_handles_labels()[1] == ["SN (n = 25)"]
+    assert legend(ax) == [("SN (n = 25)", style.COLOURS["SN"])]
+    plt.close(fig)
+
+
+@pytest.mark.parametrize(
+    "names", [("Mine", "Mine"), ("_Mine", "SN"), ("_nolegend_", "__", "_Mine"), ("SN", "WSN", "SN", "WSN", "SN")]
+)
+def test_every_curve_is_drawn_and_named_whatever_its_name(names):
+    several = [(name, curve(10 + i, tuple(style.COLOURS)[i % 4])) for i, name in enumerate(names)]
+    fig = curves.comparison(several, several[0][1].band, "difference", 55.0)
+    above = fig.axes[0]
+    assert legend(above) == [(f"{name} (n = 25)", one.colour) for name, one in several]
+    lines = [line.get_ydata().tolist() for line in above.get_lines()[: len(several)]]
+    assert lines == [one.mean.tolist() for _, one in several]
+    fig.canvas.draw()
+    box = above.get_legend().get_window_extent()
+    inside = [text for text in above.get_legend().get_texts() if box.contains(*text.get_window_extent().p0)]
+    assert len(inside) == len(several)
     plt.close(fig)
 
 
 def test_a_comparison_shows_the_longer_one_to_its_end():
     short = curve(5)
-    fig = curves.comparison({"a": curve(20), "b": short}, short.band, "difference", 55.0)
+    fig = curves.comparison([("a", curve(20)), ("b", short)], short.band, "difference", 55.0)
     assert [ax.get_xlim() for ax in fig.axes] == [(1, 20), (1, 20)]
     plt.close(fig)

@@ -428,6 +428,15 @@ def test_characters_that_cannot_be_printed_are_left_out(tmp_path):
     assert [a["aria-label"] for tag, a in page.elements if tag == "svg"] == ["the alt"]
 
 
+def test_what_cannot_be_printed_hides_nothing_at_the_beginning_of_a_line(tmp_path):
+    """Its next character must be escaped, or the text becomes a list or a heading."""
+    lines = ["- bom", "1. bom", "= bom", "+ bom", "/ bom: x", "- control", "1. control", "= next line", "- no letter"]
+    characters = ["&#xFEFF;"] * 2 + ["&#65279;"] * 3 + ["&#8;"] * 2 + ["&#x85;", "&#xFFFE;"]
+    page, pdf = both(notebook(*map(str.__add__, characters, lines)), tmp_path)
+    for line in lines:
+        assert line in page.text and line in text_of(pdf), line
+
+
 def break_status(nb):
     nb.cells[-1].metadata.papermill.status = "running"
 

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 from papermill.cli import papermill
 
+from lib import Experiment
 from lib.machine import ROOT
-from report.press.parameters import assigned, check, option, text, truth, whole
+from report.press.parameters import assigned, check, option, real, text, truth, whole
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
@@ -43,6 +44,16 @@ def injected(folder, notebook, *options):
     return next(cell.source for cell in cells if "injected-parameters" in cell.metadata.get("tags", []))
 
 
+def every(notebook, **changes):
+    """Options of papermill that give every parameter of a notebook, so that its injected cell can stand for all."""
+    values = {}
+    exec(code(notebook)[0], values)
+    given = {name: values[name] for name in assigned(code(notebook)[0])} | changes
+    return [
+        each for name, value in given.items() for each in ("-r" if isinstance(value, str) else "-p", name, str(value))
+    ]
+
+
 def ran(*cells, kernel=None):
     """Run cells as IPython does, each after its source was put into `In`; return the kernel's names."""
     kernel = {"In": [""]} if kernel is None else kernel
@@ -58,6 +69,7 @@ OF_NO_TYPE = [None, [], [1], {}, (1,), b"1", 3.5, math.nan, math.inf, 1j, object
 WRONG = {
     int: [*OF_NO_TYPE, "5", "", "many", 1e2, True, -1, 10**7, 10**400, 10**5000],
     bool: [*OF_NO_TYPE, "false", "False", "no", "", 0, 1, 0.0],
+    float: [*(value for value in OF_NO_TYPE if value != 3.5), "0.1", "", "many", True, -1, 0, 10**7, 10**400],
     str: [*OF_NO_TYPE, 7, 1e2, True, 10**5000],
 }
 
@@ -91,12 +103,12 @@ print("torch" in sys.modules, "numpy" in sys.modules)
     ("notebook", "options", "message"),
     [
         ("4-results", ("-p", "forms", "false"), r"^forms is 'false' \(str\); allowed: True or False"),
-        ("6-methods", ("-y", "forms: 'no'"), r"^forms is 'no' \(str\); allowed: True or False"),
+        ("8-methods", ("-y", "forms: 'no'"), r"^forms is 'no' \(str\); allowed: True or False"),
         ("3-comparison", ("-p", "trials", "1e2"), r"^trials is 100.0 \(float\); allowed: a whole number"),
         ("3-comparison", ("-p", "number", "7"), r"^number is 7 \(int\); allowed: a text that is not empty"),
         ("1-task", ("-y", "pairs:"), r"^pairs is None; allowed: a whole number from 1 to 10$"),
         ("2-architectures", ("-p", "settings", "3"), r"^settings is 3 \(int\); allowed: a text, such as 'hidden="),
-        ("5-benchmark", ("-p", "file", ""), r"^file is ''; allowed: a text that is not empty$"),
+        ("7-benchmark", ("-p", "file", ""), r"^file is ''; allowed: a text that is not empty$"),
         ("explore", ("-p", "trials", "-1"), r"^trials is -1; allowed: a whole number from 1 to 1,000,000$"),
     ],
 )
@@ -130,8 +142,12 @@ REFUSED = [
         {"settings": "auxiliary_weight=1"},
         r"^auxiliary_weight is 1.0, which SN does not read; leave it out$",
     ),
-    ("6-methods", {"settings": f"CAUX {SMALL}"}, r"^settings is .*, which says architecture; allowed: .* so not arch"),
+    ("7-benchmark", {"file": "README.md"}, r"README\.md is not a benchmark of this version of the code: `make bench`"),
+    ("7-benchmark", {"file": "report/published/figures/fig-1.svg"}, r"fig-1\.svg is not a benchmark of this version"),
+    ("8-methods", {"settings": f"CAUX {SMALL}"}, r"^settings is .*, which says architecture; allowed: .* so not arch"),
     ("explore", {"pair_trial": 5}, r"^pair_trial is 5; allowed: 0 to 4, one of the trials$"),
+    ("explore", {"gallery": "wrnog"}, r"^gallery is 'wrnog'; allowed: 'all', .*, or two digits.*did you mean 'wrong'"),
+    ("explore", {"settings": "momentum=0.9"}, r"^momentum is 0.9; allowed: 0 with optimizer 'adam'$"),
     ("explore", {"settings": "epoch=3"}, r"there is no parameter 'epoch' \(did you mean 'epochs'\?\)"),
 ]
 
@@ -157,6 +173,7 @@ def test_what_cannot_end_well_is_refused_before_any_training(notebook, changes, 
         (whole(2), 1e2, "-p number 100"),
         (whole(2), "1e2", "-p number 100"),
         (whole(2), "5", "-p number 5"),
+        (real(0, 1), "1e-1", "-p number 0.1"),
         (truth, "false", "-p number False"),
         (truth, 1, "-p number True"),
     ],
@@ -173,12 +190,26 @@ def test_the_remedy_is_what_papermill_takes(kind, value, remedy, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [(text("CAUX momentum=0.9"), 3), (text(), [7]), (text(), None), (whole(2), 1.5), (whole(2), "1"), (truth, "x")],
+    [
+        (text("CAUX momentum=0.9"), 3),
+        (text(), [7]),
+        (text(), None),
+        (whole(2), 1.5),
+        (whole(2), "1"),
+        (truth, "x"),
+        (real(0, 1), "2"),
+    ],
 )
 def test_no_remedy_is_named_where_none_would_help(kind, value):
     with pytest.raises(TypeError, match="allowed") as error:
         kind("number", value)
     assert "papermill" not in str(error.value)
+
+
+def test_a_setting_that_is_a_text_is_asked_for_in_quotes():
+    with pytest.raises(TypeError, match=r"^hidden is 64 \(int\); allowed: a text, in quotes: hidden='64'$"):
+        Experiment(hidden=64)
+    assert Experiment(hidden="64") == Experiment.parse("hidden=64"), "said in words, it needs none"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +229,7 @@ DEFAULTS = "epochs: int = 100  # comment\ntrials = 5\n"
 CHECK = "from report.press.parameters import check, whole\n\ncheck(globals(), epochs=whole(1), trials=whole(1))"
 RIGHT, RIGHT_TOO, WHOLE = "# Parameters\nepochs = 3", "# Parameters\nepochs = 4", "# Parameters\nepochs = 3\ntrials = 2"
 MISSPELT = "# Parameters\nepoch = 3"
+OWN = "# Parameters\nrate, size = 0.1, 3\nlayers = [size] * 2"  # a cell of the user's that looks like papermill's
 
 
 def test_a_misspelt_name_is_refused_with_the_nearest_one():
@@ -218,10 +250,23 @@ def test_a_misspelt_name_is_refused_with_the_nearest_one():
         (DEFAULTS, RIGHT, "other = 3", "epoch = 3", CHECK),  # a user's own
         (DEFAULTS, "# Parameters of mine\nlr = 1", CHECK),
         (DEFAULTS + "mine = 1", "# Parameters\nmine = 2", CHECK),
+        (DEFAULTS, CHECK, OWN, CHECK),
+        (DEFAULTS, RIGHT, CHECK, OWN, CHECK, RIGHT_TOO, CHECK),
+        (WHOLE, CHECK, OWN, "other = 3", CHECK),
+        (DEFAULTS, "other = 3", OWN, CHECK),
     ],
 )
 def test_cells_may_run_again_in_any_order(cells):
     ran(*cells)
+
+
+@pytest.mark.parametrize("name", ["lr", "rate", "x"])
+@pytest.mark.parametrize("cells", [(DEFAULTS,), ()], ids=["behind the defaults", "first of a kernel"])
+def test_a_name_unlike_any_is_refused_where_papermill_puts_it(cells, name):
+    with pytest.raises(TypeError, match=f"no parameter '{name}'; known: epochs, trials"):
+        ran(*cells, f"# Parameters\nepochs = 3\ntrials = 2\n{name} = 3", CHECK)
+    with pytest.raises(TypeError, match=f"no parameter '{name}'; known: epochs, trials"):
+        ran(*cells, f"# Parameters\n{name} = 3", CHECK)
 
 
 @pytest.mark.parametrize("wrong", [MISSPELT, "# Parameters\nepochs = 3\nTrials = 4", "# Parameters\nepochs = 'many'"])
@@ -256,7 +301,8 @@ def test_without_a_history_values_are_checked_all_the_same():
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_no_cell_below_the_check_changes_a_parameter(notebook):
     parameters, _, *others = code(notebook)
-    nodes = [node for cell in others for node in ast.walk(ast.parse(cell))]
+    run = [cell for cell in others if not cell.startswith("%%writefile")]  # the others set nothing here
+    nodes = [node for cell in run for node in ast.walk(ast.parse(cell))]
     changed = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     assert changed and not changed & set(assigned(parameters))
 
@@ -264,7 +310,7 @@ def test_no_cell_below_the_check_changes_a_parameter(notebook):
 def test_a_notebook_that_papermill_wrote_goes_on_from_its_injected_cell(tmp_path):
     """As in JupyterLab with a new kernel: edit the cell that papermill put in, and run on."""
     _, checks, *_ = code("explore")
-    cell = injected(tmp_path, "explore", "-p", "trials", "3", "-p", "pair_trial", "2", "-r", "settings", "WSN epochs=3")
+    cell = injected(tmp_path, "explore", *every("explore", trials=3, pair_trial=2, settings="WSN epochs=3"))
     ran(cell, checks)
     kernel = ran(cell.replace("trials = 3", "trials = 4"), checks)
     with pytest.raises(TypeError, match=r"no parameter 'trial' \(did you mean 'trials'\?\)"):
@@ -278,7 +324,7 @@ def test_a_notebook_that_papermill_ran_runs_again_in_a_new_kernel(tmp_path, monk
     monkeypatch.setenv("RESULTS_ROOT", str(tmp_path / "results"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     out, settings = tmp_path / "out.ipynb", f"WSN {SMALL} epochs=2"
-    given = ["-r", "settings", settings, "-p", "trials", "3", "-p", "pair_trial", "1"]
+    given = every("explore", settings=settings, trials=3, pair_trial=1)
     done = CliRunner().invoke(papermill, [str(path_of("explore")), str(out), "-k", "python3", *given])
     assert done.exit_code == 0, done.output
     nb = nbformat.read(out, as_version=4)

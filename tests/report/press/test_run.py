@@ -1,13 +1,21 @@
+import contextlib
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from jupyter_client.provisioning import LocalProvisioner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from lib.machine import ROOT
 from report.press.run import run, run_all
+from tests.lib.test_processes import marked, new_mark, none_left
 
 
 def write(path, *sources):
@@ -36,6 +44,23 @@ def test_notebooks_run_side_by_side_in_the_folder_and_come_back_in_order(tmp_pat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in done]
 
 
+@pytest.mark.parametrize("code", ["print(x)", pytest.param("x / 0", marks=pytest.mark.slow)])
+def test_a_kernel_is_asked_to_end_and_not_interrupted(tmp_path, monkeypatch, code):
+    """An interrupt between two cells is "KeyboardInterrupt caught in kernel", an error in a build's output."""
+    sent = []
+    send = LocalProvisioner.send_signal
+
+    async def send_signal(self, number):
+        sent.append(number)
+        await send(self, number)
+
+    monkeypatch.setattr(LocalProvisioner, "send_signal", send_signal)
+    failing = pytest.raises(papermill.PapermillExecutionError) if "/" in code else contextlib.nullcontext()
+    with failing:
+        run(write(tmp_path / "any.ipynb", "x = 1", code), {}, tmp_path / "out.ipynb", tmp_path)
+    assert signal.SIGINT not in sent
+
+
 def test_a_failed_cell_leaves_the_notebook_beside_the_target(tmp_path):
     failing = write(tmp_path / "failing.ipynb", "x = 1", "x / 0")
     with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
@@ -49,6 +74,48 @@ def test_a_notebook_whose_kernel_is_killed_is_not_finished(tmp_path):
     with pytest.raises((ValueError, RuntimeError, papermill.PapermillException)):
         run(killed, {}, tmp_path / "out.ipynb", tmp_path)
     assert not (tmp_path / "out.ipynb").exists()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from lib import processes
+from report.press.run import run_all
+
+if __name__ == "__main__":
+    notebook, folder = map(Path, sys.argv[1:])
+    processes.stop_when_told()
+    try:
+        run_all([(notebook, {"file": str(folder / "begun")})] * 3, folder / "out", folder, at_a_time=2)
+    except KeyboardInterrupt:
+        processes.leave()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)],
+)
+def test_kernels_end_with_the_process_that_runs_the_notebooks(tmp_path, how):
+    """A kernel is in a session of its own: no signal of the terminal reaches it."""
+    code = "import time\nopen(file, 'a').write('here\\n')\ntime.sleep(300)"
+    notebook, mark = write(tmp_path / "long.ipynb", "file = ''", code), new_mark()
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, tmp_path / "script.py", notebook, tmp_path]
+    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path, "MARK": mark}, start_new_session=True, stderr=subprocess.PIPE
+    ) as process:
+        begun, end = tmp_path / "begun", time.monotonic() + 120
+        while not begun.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(marked(mark)) >= 4, "itself, two workers, a kernel"
+        process.send_signal(how)
+        process.communicate(timeout=5)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert none_left(mark), "a process is left"
+    assert len(list((tmp_path / "out").glob("*.ipynb"))) <= 2 and not list((tmp_path / "out").glob("0?-long.ipynb"))
 
 
 REFUSED = """\

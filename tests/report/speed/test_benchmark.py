@@ -74,7 +74,7 @@ def test_what_it_writes_has_the_form_of_what_is_published(file):
 
 @pytest.mark.slow  # a minute
 def test_the_notebook_shows_the_quick_run(file, tmp_path):
-    executed = run(ROOT / "notebooks" / "5-benchmark.ipynb", {"file": str(file)}, tmp_path / "out.ipynb", ROOT)
+    executed = run(ROOT / "notebooks" / "7-benchmark.ipynb", {"file": str(file)}, tmp_path / "out.ipynb", ROOT)
     nb = nbformat.read(executed, as_version=4)
     outputs = [output for cell in nb.cells for output in cell.get("outputs", ())]
     labels = [output.get("metadata", {}).get("report", {}).get("id") for output in outputs]

@@ -1,0 +1,87 @@
+"""The figures of why names are not used, and of the common time axis: arrays and axes in, axes out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from report.pictures.style import COLOURS, GREY, INK
+
+FEATURES, NAMES = COLOURS["WSN"], COLOURS["SN"]  # what the comparison reads
+LABELS = {"features": (FEATURES, "o", "-"), "names": (NAMES, "s", "--")}
+
+
+def level(ax: Axes, value: float, words: str, colour: str = GREY) -> None:
+    """Draw a labelled line at a level that something else reaches."""
+    ax.axhline(value, color=colour, lw=0.8, ls=(0, (4, 3)))
+    place = (0.995, value), (0, 2)
+    ax.annotate(
+        words, *place, ("axes fraction", "data"), "offset points", ha="right", va="bottom", fontsize=7, color=INK
+    )
+
+
+def dial(ax: Axes, by_spread: Mapping[float, ArrayLike], unlabelled: Mapping[int, ArrayLike]) -> Axes:
+    """Draw accuracy `[trials]` by the spread that features keep within their class: a thin line a trial, and the mean.
+
+    `unlabelled` is at half the spread, around so many centres that no label chose.
+    """
+    spreads = list(by_spread)
+    values = np.array([by_spread[spread] for spread in spreads])  # [spreads, trials]
+    ax.plot(spreads, values, color=FEATURES, lw=0.5, alpha=0.25)
+    ax.plot(spreads, values.mean(1), color=FEATURES, marker="o", ms=4)
+    for spread, mean in zip(spreads, values.mean(1), strict=True):
+        above = {"ha": "left", "va": "bottom", "fontsize": 8, "color": INK}
+        ax.annotate(f"{mean:.1f}", (spread, mean), (4, 3), textcoords="offset points", **above)
+    if unlabelled:
+        means = {centres: float(np.asarray(reached).mean()) for centres, reached in unlabelled.items()}
+        ax.plot([0.5] * len(means), list(means.values()), "D", ms=4, color=INK)
+        words = "\n".join(f"{mean:.1f} ({centres} centres)" for centres, mean in means.items())
+        below = {"ha": "right", "va": "top", "fontsize": 7, "color": INK}
+        place = (0.5, max(means.values())), (-8, 4)
+        ax.annotate(f"without labels\n{words}", *place, textcoords="offset points", **below)
+    ax.set(xlabel="spread of the features within their class (1: as learned)", ylabel="accuracy (%)", xticks=spreads)
+    return ax
+
+
+def extractors(ax: Axes, reached: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Axes:
+    """Draw what is reached on each frozen extractor by reading features, and by reading names: points are trials."""
+    rng = np.random.default_rng(0)  # of the points' places alone
+    places = np.arange(len(reached))
+    for kind, shift, values in zip(LABELS, (-0.12, 0.12), zip(*reached.values(), strict=True), strict=True):
+        colour, marker, line = LABELS[kind]
+        for place, trials in zip(places, values, strict=True):
+            beside = place + shift + rng.uniform(-0.06, 0.06, np.size(trials))
+            ax.plot(beside, trials, ".", ms=2.5, color=colour, alpha=0.45, mew=0)
+        means = [float(np.mean(trials)) for trials in values]
+        ax.plot(places + shift, means, line, color=colour, marker=marker, ms=5, lw=1)
+        for place, mean in zip(places, means, strict=True):
+            below = {"ha": "center", "va": "top", "fontsize": 8, "color": INK}
+            ax.annotate(f"{mean:.1f}", (place + shift, mean), (0, -7), textcoords="offset points", **below)
+        ax.annotate(
+            kind, (places[-1] + shift, means[-1]), (12, 0), textcoords="offset points", va="center", color=colour
+        )
+    ax.set_xticks(places, [name.replace(" and ", "\nand ") for name in reached])
+    ax.set(xlim=(-0.4, len(reached) - 0.3), xlabel="the frozen extractor was", ylabel="accuracy (%)")
+    return ax
+
+
+def common_time(
+    axes: NDArray[Any], slow: Mapping[str, ArrayLike], fast: Mapping[str, ArrayLike], clock: Mapping[str, float]
+) -> None:
+    """Mean curves `[epochs]` of each network in either way, on one time axis: `clock` slow epochs are one fast one.
+
+    `axes` are rows of panels, one per network.
+    """
+    for ax, name in zip(axes.flat, slow, strict=True):
+        for curve, unit, line in ((slow[name], clock[name], "--"), (fast[name], 1.0, "-")):
+            ax.plot(np.arange(1, np.size(curve) + 1) / unit, np.asarray(curve), line, color=COLOURS[name])
+        ax.set_title(f"{name}: {clock[name]:.1f} to 1", loc="left")
+        ax.set_xscale("log")
+        ax.set_xticks([0.3, 1, 3, 10, 30, 100], ["0.3", "1", "3", "10", "30", "100"])
+        ax.minorticks_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("test accuracy (%)")
+    for ax in axes[-1]:
+        ax.set_xlabel("epochs with momentum 0.9")
