@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -144,6 +145,7 @@ def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtit
         description="Four small convolutional networks compared on pairs of MNIST digits: a reproducible report.",
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
         sources=freshness.whole(freshness.digests()),
+        address=address(),
     )
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
@@ -154,6 +156,12 @@ def authors() -> list[str]:
     """Return the names of the authors, as CITATION.cff has them."""
     said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["authors"]
     return [each.get("name") or f"{each['given-names']} {each['family-names']}" for each in said]
+
+
+def address(root: Path = ROOT) -> str:
+    """Return where the project can be seen, the first of its addresses in pyproject.toml; nothing where it has none."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return next((str(each).rstrip("/") for each in project.get("urls", {}).values()), "")
 
 
 def write_figures(nb: NotebookNode, folder: Path) -> None:

@@ -17,7 +17,7 @@ local cell          -- number of the cell whose texts are read, if it is one's
 local numbers = {}  -- label -> '6a'
 local taken = {}    -- every id and every figure's number that is in use
 local depth = 0     -- level of the last heading; the next one is at most one deeper
-local count = {supplement = 0, table = 0, unnumbered = 0, heading = {0, 0, 0, 0, 0}}
+local count = {unnumbered = 0, heading = {0, 0, 0, 0, 0}}
 
 local function fail(message) error((cell and places[cell + 1] .. ': ' or '') .. message, 0) end
 
@@ -270,20 +270,15 @@ function make.figure(block)
   local picture = pandoc.Plain {raw_inline(block.picture)}
   if not block.id then return {pandoc.Figure({picture}, {})} end
   claim(block.id, 'label ' .. block.id)
-  local number = block.number
-  if not number then
-    count.supplement = count.supplement + 1
-    number = 'S' .. count.supplement
-  end
-  claim('Figure ' .. number, 'the number of Figure ' .. number)
-  numbers[block.id] = number
-  return {pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', number, block.caption))}}, {block.id})}
+  claim('Figure ' .. block.number, 'the number of Figure ' .. block.number)
+  numbers[block.id] = block.number
+  local text = caption('Figure', block.number, block.caption)
+  return {pandoc.Figure({picture}, {long = {pandoc.Plain(text)}}, {block.id})}
 end
 
 function make.table(block)
   claim(block.id, 'label ' .. block.id)
-  count.table = count.table + 1
-  numbers[block.id] = tostring(count.table)
+  numbers[block.id] = block.number
   local tbl = read(block.text)[1]
   local text = caption('Table', numbers[block.id], block.caption)
   if not html then

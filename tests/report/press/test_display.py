@@ -73,7 +73,8 @@ def test_a_table_is_markdown_with_literal_cells(outputs):
     show_table(["network", "a|b"], rows, label="tbl-x", caption="All.")
     (_, note), (data, metadata) = outputs
     assert note["report"] == {"notebook_only": True}
-    assert metadata["report"] == {"id": "tbl-x", "caption": "All."}
+    table = "network,a|b\n<script>,1\n**x** | y,2\n"
+    assert metadata["report"] == {"id": "tbl-x", "caption": "All.", "csv": table}
     assert data["text/markdown"].splitlines() == [
         r"| network | a\|b |",
         "| :-- | --: |",
