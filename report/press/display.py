@@ -75,6 +75,12 @@ def say(text: str) -> None:
     display(Markdown(text))
 
 
+def guard(heading: str, holds: bool) -> None:
+    """Raise ValueError where the results no longer carry what a heading of the notebook says of them."""
+    if not holds:
+        raise ValueError(f"the results do not say any more: {heading}; write another heading")
+
+
 def escape(text: object) -> str:
     r"""Return `text` as one line of Markdown that reads literally: no markup, no HTML, no link, no formula.
 

@@ -269,7 +269,7 @@ def test_a_command_stops_when_told_and_leaves_nothing(name, how, earlier, tmp_pa
             took = time.monotonic() - start
         assert took < 5
         assert none_left(mark), "a process is left"
-        assert process.returncode == (-ENDS[how] if how in ENDS else 130)
+        assert process.returncode == (-ENDS[how] if how in ENDS else 130), error
         if how != "kill":
             assert error.splitlines()[-1].startswith("stopped") and "Traceback" not in error
             assert len([line for line in error.splitlines() if "stopped" in line]) == 1
