@@ -17,6 +17,7 @@ from lib.analysis import default_store
 from lib.machine import ROOT, cores
 from report import freshness, provenance, study
 from report.inventory import stored_results
+from report.press import made
 from report.press.export import merge, write_html, write_pdf
 from report.press.run import run_all
 from report.swap import prepared, put, swap
@@ -27,7 +28,7 @@ TITLE = "[Re] Four small networks on pairs of digits"
 SUBTITLE = "A replication of a student report of 2022"
 QUICK = "dataset=digits epochs=20"  # laid over the study's experiments by the quick run
 QUICK_TRIALS = 6
-PARTS = ("report.html", "report.pdf", "figures", "notebooks")  # of a report, as it lies in a folder
+PARTS = ("report.html", "report.pdf", "manifest.json", "figures", "notebooks")  # of a report, as it lies in a folder
 FAILED = "notebooks-failed"
 NOTEBOOK, FIGURE = r"\d\d-.+\.ipynb|\.ipynb_checkpoints", r".+\.svg|README\.md"  # names of files in its folders
 
@@ -101,7 +102,10 @@ def build_small(output: Path, settings: str = QUICK, trials: int = QUICK_TRIALS)
 
 
 def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subtitle: str = SUBTITLE) -> None:
-    """Run the notebooks and write `report.html`, `report.pdf`, `figures/`, and the notebooks as they ran, to `output`.
+    """Run the notebooks and write the report, its figures and the notebooks as they ran to `output`.
+
+    These are `report.html`, `report.pdf`, `figures/`, `notebooks/`, and `manifest.json`, which says of every figure and
+    table how it was made.
 
     All of them are made in a folder of this build's own and put into their places at the end: a build that fails or is
     stopped leaves an earlier report as it was, and two at once do not mix. Notebooks of one that failed are in
@@ -150,6 +154,7 @@ def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtit
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
     write_figures(nb, folder / "figures")
+    files.write(folder / "manifest.json", made.manifest(nb))
 
 
 def authors() -> list[str]:

@@ -1,9 +1,12 @@
 """The whole chain, small: train, run every notebook by papermill, merge, render; then open what came out."""
 
+import hashlib
 import io
+import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -84,7 +87,7 @@ def test_the_page_is_whole(report):
     for text in (build.TITLE, "Abstract", "Figure 1", "Figure 5", "Figure 6a", "Figure 6a, momentum", "Project 2"):
         assert text in page, text
     for chapter in list(study.CHAPTERS)[:2]:
-        assert re.search(rf"{chapter}</h\d>", page), chapter
+        assert re.search(rf"{chapter}<a [^>]*></a></h\d>", page), chapter
     assert "<script" not in page
     assert not re.search(r"(src|href)=\"https?://", page.replace("https://doi.org", "")), "it loads nothing"
     assert re.search(r"\d+\.\d ± \d+\.\d", page), "numbers come from the results"
@@ -104,6 +107,25 @@ def test_figures_are_files_with_a_list(report):
     listed = (report / "figures" / "README.md").read_text()
     names = [f"fig-{number}.svg" for number in (1, 2, 3, 4, 5, "6a", "6a-momentum", "plain", "momentum")]
     assert all((report / "figures" / name).is_file() and name in listed for name in names)
+
+
+def test_the_manifest_says_how_each_figure_and_table_was_made(report):
+    manifest = json.loads((report / "manifest.json").read_text(encoding="utf-8"))
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert [each["label"] for each in manifest] == re.findall(
+        r'id="((?:fig|tbl)-[a-z0-9-]+?)(?<!-caption)"', page.partition("<main")[2]
+    )
+    files = {each["file"]: each["sha256"] for each in manifest if each["kind"] == "figure"}
+    drawn = {f"figures/{path.name}": path for path in (report / "figures").glob("*.svg")}
+    assert files == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in drawn.items()}
+    by_label = {each["label"]: each for each in manifest}
+    compared = by_label["fig-6a"]
+    assert compared["number"] == "6a" and compared["caption"]
+    assert compared["notebook"] == "notebooks/3-comparison.ipynb"
+    assert shlex.split(compared["command"])[-2:] == ["trials", str(TRIALS)]
+    assert [re.sub("-[0-9a-f]{16}$", "", each) for each in compared["inputs"]] == ["results/SN", "results/WSN"]
+    assert compared["commits"] == by_label["tbl-accuracy"]["commits"]
+    assert "inputs" not in by_label["fig-1"]
 
 
 def test_the_notebooks_ran_from_the_first_cell_to_the_last(report):
@@ -182,7 +204,8 @@ def texts(folder):
 def earlier(tmp_path):
     """A folder with an earlier report."""
     folder = tmp_path / "build"
-    for name in ("report.html", "report.pdf", "figures/fig-1.svg", "figures/README.md", "notebooks/01-task.ipynb"):
+    figures = ("figures/fig-1.svg", "figures/README.md")
+    for name in ("report.html", "report.pdf", "manifest.json", *figures, "notebooks/01-task.ipynb"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"earlier {name}")
     return folder

@@ -196,6 +196,33 @@ def test_code_is_folded_in_the_page_and_left_out_of_the_pdf(page, pdf):
     assert "subplots" not in text_of(pdf)
 
 
+def test_every_heading_and_caption_has_a_link_to_itself(page):
+    links = [(a["href"], a["aria-label"]) for _, a in page.elements if a.get("class") == "permalink"]
+    assert links == [
+        ("#sec-question", "Link to Section 1"),
+        ("#fig-6a", "Link to Figure 6a"),
+        ("#sec-method", "Link to Section 1.1"),
+        ("#fig-more", "Link to Figure S1"),
+        ("#tbl-results", "Link to Table 1"),
+    ]
+    for contents in re.findall("<nav.*?</nav>", page.source, re.S):
+        assert "permalink" not in contents and 'href="#sec-method"' in contents
+
+
+def test_there_is_a_way_back_to_the_contents(page):
+    assert ("a", {"class": "back", "href": "#contents"}) in page.elements
+    assert ("details", {"class": "contents narrow", "id": "contents"}) in page.elements
+
+
+def test_a_link_to_itself_says_a_number_as_text(tmp_path):
+    picture = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+    report = {"id": "fig-a", "caption": "Any.", "alt": "Any.", "number": ATTACK}
+    output = new_output("display_data", {"image/svg+xml": picture}, metadata={"report": report})
+    write_html(new_notebook(cells=[new_code_cell("1", outputs=[output])]), tmp_path / "a.html")
+    page = Page((tmp_path / "a.html").read_text())
+    assert [a["aria-label"] for _, a in page.elements if a.get("class") == "permalink"] == [f"Link to Figure {ATTACK}"]
+
+
 def folds_of(source):
     return re.findall(r'<details class="made">.*?</details>', source, re.S)
 
