@@ -5,9 +5,11 @@ text from the output's metadata, numbers them and resolves links such as `[the f
 which stored files the notebook has read so far.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from io import StringIO
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -70,6 +72,24 @@ def show_table(
     display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)), metadata={"report": report})
 
 
+def place(label: str) -> None:
+    """Let a figure or a table that another notebook makes stand here in the report, with its caption and its fold.
+
+    JupyterLab shows a line instead, which says what makes it, as far as the published report tells.
+
+    Raises ValueError for what is no label; what no notebook makes, or is placed twice, fails the build.
+    """
+    if not re.fullmatch(LABEL, label):
+        raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
+    found = next((each for each in _manifest() if each["label"] == label), None)
+    if found and "notebook" in found:
+        name = f"{found['kind'].capitalize()} {found['number']}"
+        text = f"{name} is made by notebook {found['notebook']}; this shows it: {found['command']}"
+    else:
+        text = f"{label} stands here in the report; which notebook makes it is known when that is published."
+    display(Markdown(f"*{escape(text)}*"), metadata={"report": {"place": label}})
+
+
 def say(text: str) -> None:
     """Display Markdown prose with computed numbers in it; pass strings of unknown origin through `escape`."""
     display(Markdown(text))
@@ -96,6 +116,14 @@ def _cell(cell: object) -> str:
     if isinstance(cell, Markdown):
         return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(cell.data).split()))
     return escape(cell)
+
+
+def _manifest() -> list[dict[str, Any]]:
+    """Return what the published report says of its figures and tables; nothing where it cannot be read."""
+    try:
+        return list(json.loads(read.MANIFEST.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
 
 
 def _plain(cell: object) -> str:

@@ -39,7 +39,7 @@ from traitlets import Bool, Unicode, default
 
 from lib import files
 from lib.messages import show
-from report.press import LABEL, images, made
+from report.press import LABEL, images, made, places
 from report.press.surroundings import of_matplotlib
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -94,8 +94,10 @@ def merge(
     for example, and is kept in the page's head and among the PDF's keywords. `address` is where the project can be
     seen, if anywhere: what a fold says of how a figure was made then links there.
 
-    Raises ValueError when a notebook is not `finished` or `headings` are not as many, and what `nbformat.read` raises
-    for a file that is none.
+    A figure or table that a notebook places (`display.place`) stands there, and not where it was made.
+
+    Raises ValueError when a notebook is not `finished` or `headings` are not as many, when a label is placed twice or
+    made by no notebook, and what `nbformat.read` raises for a file that is none.
     """
     merged = nbformat.v4.new_notebook()
     merged.metadata["report"] = {
@@ -120,6 +122,7 @@ def merge(
             cell.metadata["home"] = _home(nb, Path(path), number)
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
+    places.settle(merged)
     made.number(merged)
     nbformat.validate(merged)
     return merged

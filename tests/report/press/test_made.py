@@ -11,7 +11,11 @@ CELL = 'a: str = "SN"\ntrials: int = 150\nforms = True\nfar = len("x")\n'
 
 def shown(label, **report):
     report = {"id": label, "caption": "Any.", **report}
-    data = {made.SVG: "<svg/>"} if label.startswith("fig") else {"text/markdown": "| a |"}
+    data = (
+        {made.SVG: "<svg xmlns='http://www.w3.org/2000/svg'/>"}
+        if label.startswith("fig")
+        else {"text/markdown": "| a |\n|---|\n| 1 |"}
+    )
     return new_output("display_data", data, metadata={"report": report})
 
 
