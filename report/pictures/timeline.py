@@ -28,8 +28,8 @@ def timeline(
     below, and 0 where that is undecided.
     """
     fig = plt.figure(figsize=(WIDTH, 6.2), layout="constrained")
-    parts: Any = fig.subfigures(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
-    above, below = parts
+    rows = fig.add_gridspec(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
+    above, below = (fig.add_subfigure(rows[row]) for row in (0, 1))
     axes = above.subplots(2, 2, sharex=True, sharey=True)
     for ax, name in zip(axes.flat, slow, strict=True):
         trainings(ax, name, slow[name], fast[name], clock)
