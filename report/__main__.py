@@ -5,6 +5,7 @@ this file again, next to nothing.
 """
 
 import argparse
+import importlib
 import secrets
 import shutil
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from report.inventory import Stored
 
 Options = argparse.Namespace
+WITHOUT_TORCH = ("about", "stored")
 OF_A_CHECKOUT = ("build", "quick", "study", "publish")  # they read the notebooks, or write the repository's stores
 
 
@@ -325,6 +327,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 1
     try:
+        if options.run.__name__ not in WITHOUT_TORCH:
+            with processes.undisturbed():  # KeyboardInterrupt that meets its C++ on the way is an abort
+                importlib.import_module("torch")
         code: int = options.run(options)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) or processes.told.is_set():  # a library may make another error of it

@@ -3,29 +3,32 @@
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml  # type: ignore[import-untyped]
 from nbformat import NotebookNode
 
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
-from report import freshness, study
+from report import freshness, provenance, study
 from report.inventory import stored_results
+from report.press import made
 from report.press.export import merge, write_html, write_pdf
 from report.press.run import run_all
 from report.swap import prepared, put, swap
 
 NOTEBOOKS = ROOT / "notebooks"
 BIBLIOGRAPHY = ROOT / "report" / "references.bib"
-TITLE = "Four small networks on pairs of digits"
+TITLE = "[Re] Four small networks on pairs of digits"
 SUBTITLE = "A replication of a student report of 2022"
 QUICK = "dataset=digits epochs=20"  # laid over the study's experiments by the quick run
 QUICK_TRIALS = 6
-PARTS = ("report.html", "report.pdf", "figures", "notebooks")  # of a report, as it lies in a folder
+PARTS = ("report.html", "report.pdf", "manifest.json", "figures", "notebooks")  # of a report, as it lies in a folder
 FAILED = "notebooks-failed"
 NOTEBOOK, FIGURE = r"\d\d-.+\.ipynb|\.ipynb_checkpoints", r".+\.svg|README\.md"  # names of files in its folders
 
@@ -44,18 +47,32 @@ def contents(experiments: Sequence[Experiment], settings: str = "", trials: int 
     `settings` are the words that were laid over the study's experiments.
     """
     forms = all(each.changed(settings) in experiments for each in study.OTHER_FORMS)
-    whole = forms and not settings and trials == study.TRIALS  # what the last chapters are about
+    whole = forms and not settings and trials == study.TRIALS  # what some notebooks are about
     shared: dict[str, object] = {"settings": settings, "trials": trials}
-    steps = [Step("1-task", {"settings": settings}), Step("2-architectures", {"settings": settings})]
-    for chapter, comparisons in study.chapters(experiments, settings).items():
-        for heading, comparison in zip([chapter, *[""] * len(comparisons)], comparisons, strict=False):
-            steps.append(Step("3-comparison", {**comparison.parameters(), "trials": trials}, heading))
+    comparisons = []
+    for chapter, several in study.chapters(experiments, settings).items():
+        for heading, comparison in zip([chapter, *[""] * len(several)], several, strict=False):
+            comparisons.append(Step("3-comparison", {**comparison.parameters(), "trials": trials}, heading))
     return [
-        *steps,
-        Step("4-results", {**shared, "forms": forms}),
+        Step("0-answer", {**shared, "names": whole}),
+        Step("1-task", {"settings": settings}),
+        Step("2-architectures", {"settings": settings}),
         *([Step("5-time", {}), Step("6-names", {})] if whole else []),
+        Step("4-results", {**shared, "forms": forms}),
+        *([Step("9-limits", {})] if whole else []),
         Step("7-benchmark", {}),
+        Step("10-tables", {**shared, "forms": forms}),
+        *comparisons,
         Step("8-methods", {**shared, "forms": forms}),
+    ]
+
+
+def without_statements(steps: Sequence[Step]) -> list[Step]:
+    """Return those notebooks that need no training of the statements; the answer says what the study alone says."""
+    return [
+        step._replace(parameters={**step.parameters, "names": False}) if step.name == "0-answer" else step
+        for step in steps
+        if step.name not in ("5-time", "6-names", "9-limits")
     ]
 
 
@@ -72,8 +89,8 @@ def build_stored(output: Path) -> None:
         print(f"not in the store, so left out (`make study` trains it): {'; '.join(missing)}", file=sys.stderr)
     steps = contents(experiments)
     if lacking := outcomes.missing(statements.store()):
-        print(f"not in the store, so two chapters are left out: {'; '.join(lacking)}", file=sys.stderr)
-        steps = [step for step in steps if step.name not in ("5-time", "6-names")]
+        print(f"not in the store, so three chapters are left out: {'; '.join(lacking)}", file=sys.stderr)
+        steps = without_statements(steps)
     render(steps, results, output)
 
 
@@ -85,7 +102,10 @@ def build_small(output: Path, settings: str = QUICK, trials: int = QUICK_TRIALS)
 
 
 def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subtitle: str = SUBTITLE) -> None:
-    """Run the notebooks and write `report.html`, `report.pdf`, `figures/`, and the notebooks as they ran, to `output`.
+    """Run the notebooks and write the report, its figures and the notebooks as they ran to `output`.
+
+    These are `report.html`, `report.pdf`, `figures/`, `notebooks/`, and `manifest.json`, which says of every figure and
+    table how it was made.
 
     All of them are made in a folder of this build's own and put into their places at the end: a build that fails or is
     stopped leaves an earlier report as it was, and two at once do not mix. Notebooks of one that failed are in
@@ -117,20 +137,36 @@ def check_output(output: Path) -> None:
 def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtitle: str) -> None:
     """Run the notebooks and write the whole report to an empty folder."""
     to_run = [(NOTEBOOKS / f"{step.name}.ipynb", step.parameters) for step in steps]
+    finding = f": {study.FINDING[0].lower()}{study.FINDING[1:]}" if any(s.name == "6-names" for s in steps) else ""
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
     nb = merge(
         run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores()),
         headings=[step.heading for step in steps],
-        title=TITLE,
+        title=TITLE + finding,
+        authors=authors(),
         subtitle=subtitle,
-        date=f"Results of {newest[:10]}",
+        date=f"Results of {newest[:10]}, by lib as of commit {provenance.commits(results)}",
         description="Four small convolutional networks compared on pairs of MNIST digits: a reproducible report.",
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
         sources=freshness.whole(freshness.digests()),
+        address=address(),
     )
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
     write_figures(nb, folder / "figures")
+    files.write(folder / "manifest.json", made.manifest(nb))
+
+
+def authors() -> list[str]:
+    """Return the names of the authors, as CITATION.cff has them."""
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["authors"]
+    return [each.get("name") or f"{each['given-names']} {each['family-names']}" for each in said]
+
+
+def address(root: Path = ROOT) -> str:
+    """Return where the project can be seen, the first of its addresses in pyproject.toml; nothing where it has none."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return next((str(each).rstrip("/") for each in project.get("urls", {}).values()), "")
 
 
 def write_figures(nb: NotebookNode, folder: Path) -> None:

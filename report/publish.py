@@ -1,7 +1,9 @@
 """What the repository shows of the stored study: README's table, `claims.json`, every trial as a CSV, the report."""
 
 import csv
+import hashlib
 import itertools
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from report.swap import locked, prepared, swap
 
 RESULTS, SPEED = (("<!-- results -->", "<!-- /results -->"), ("<!-- speed -->", "<!-- /speed -->"))
 CSV_HEADER = ("experiment", "reading", "key", "trial", "accuracy")  # after the last epoch, in percent
-REPORT = ("report.html", "report.pdf", "figures")
+REPORT = ("report.html", "report.pdf", "figures", "manifest.json")
 RENDER = ", so nothing is published: render the report again"
 
 
@@ -180,8 +182,8 @@ def copy_report(
 
 def check_report(folder: Path, sources: str = "") -> None:
     """Raise UnfinishedError unless a folder holds a whole report; it is made from `sources`, where these are given."""
-    page, document, figures = (folder / name for name in REPORT)
-    if empty := [path for path in (page, document, *figures.glob("*")) if not path.stat().st_size]:
+    page, document, figures, manifest = (folder / name for name in REPORT)
+    if empty := [path for path in (page, document, manifest, *figures.glob("*")) if not path.stat().st_size]:
         raise UnfinishedError(f"{empty[0].name} is empty{RENDER}")
     if not any(figures.glob("*.svg")):
         raise UnfinishedError(f"there are no figures{RENDER}")
@@ -201,6 +203,10 @@ def check_report(folder: Path, sources: str = "") -> None:
             ElementTree.parse(path)
         except ElementTree.ParseError as error:
             raise UnfinishedError(f"{path.name} is not whole ({error}){RENDER}") from error
+    made = {each["file"]: each["sha256"] for each in json.loads(manifest.read_bytes()) if "file" in each}
+    drawn = {f"figures/{path.name}": path.read_bytes() for path in figures.glob("*.svg")}
+    if made != {name: hashlib.sha256(content).hexdigest() for name, content in drawn.items()}:
+        raise UnfinishedError(f"the figures are not those of {manifest.name}{RENDER}")
 
 
 def _columns(results: Sequence[Result]) -> Iterator[tuple[str, str]]:

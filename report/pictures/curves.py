@@ -101,10 +101,9 @@ def difference(ax: Axes, band: Band, label: str, colour: str = "0.25") -> Axes:
 def comparison(
     curves: Sequence[tuple[str, Curve]], difference_band: Band, difference_label: str, chance: float
 ) -> Figure:
-    """Two networks: their accuracy above, their paired difference below, at the epochs that both have."""
-    fig, (above, below) = plt.subplots(2, 1, figsize=(6.3, 5.0), sharex=True, height_ratios=(2.2, 1))
-    difference(below, difference_band, difference_label)
-    accuracy(above, curves, chance).set_xlabel("")  # last, for the axis that both share ends where the longer one does
-    fig.align_ylabels()
+    """Two networks: their accuracy at the left, their paired difference at the right, at the epochs that both have."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.3, 2.5), sharex=True, width_ratios=(1.25, 1))
+    difference(right, difference_band, difference_label)
+    accuracy(left, curves, chance)  # last, for the axis that both share ends where the longer one does
     fig.tight_layout(pad=0.4)
     return fig

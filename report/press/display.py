@@ -1,19 +1,23 @@
 """What the notebooks show: figures, tables and sentences that carry their label, caption and alternative text.
 
 JupyterLab shows each of them with its caption; `report.press.export` reads the label, the caption and the alternative
-text from the output's metadata, numbers them and resolves links such as `[the figure](#fig-6a)`.
+text from the output's metadata, numbers them and resolves links such as `[the figure](#fig-6a)`. The metadata also has
+which stored files the notebook has read so far.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from io import StringIO
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from report.press import LABEL
+from lib import files
+from report.press import LABEL, read
 from report.press.images import clean
 
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
@@ -28,7 +32,8 @@ def show_figure(fig: Figure, *, label: str, caption: str, alt: str, number: str 
 
     Raises ValueError for a label of another form and for an empty caption or alternative text.
     """
-    report = {"id": _label(label, "fig"), "caption": _required("caption", caption), "alt": _required("alt", alt)}
+    report: dict[str, object] = {"id": _label(label, "fig"), "caption": _required("caption", caption)}
+    report |= {"alt": _required("alt", alt), **read.account()}
     if number is not None:
         report["number"] = str(number)
     svg = StringIO()
@@ -53,22 +58,47 @@ def show_table(
     Raises ValueError for a label of another form, an empty caption, a row that is not as long as the header and an
     `align` that does not fit.
     """
-    report = {"id": _label(label, "tbl"), "caption": _required("caption", caption)}
+    report: dict[str, object] = {"id": _label(label, "tbl"), "caption": _required("caption", caption)}
     align = "l" + "r" * (len(header) - 1) if align is None else align
     if not header or len(align) != len(header) or set(align) - set(ALIGNMENTS):
         raise ValueError(f"{label}: align is {align!r}; {len(header)} columns need one of l, c, r each")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ValueError(f"{label}: row {number} has {len(row)} cells, the header has {len(header)}")
+    report |= {"csv": files.table(header, [[_plain(cell) for cell in row] for row in rows]), **read.account()}
     lines = [[_cell(cell) for cell in line] for line in (header, *rows)]
     lines.insert(1, [ALIGNMENTS[column] for column in align])
     _for_reading_here(f"**Table.** {caption}")
     display(Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines)), metadata={"report": report})
 
 
+def place(label: str) -> None:
+    """Let a figure or a table that another notebook makes stand here in the report, with its caption and its fold.
+
+    JupyterLab shows a line instead, which says what makes it, as far as the published report tells.
+
+    Raises ValueError for what is no label; what no notebook makes, or is placed twice, fails the build.
+    """
+    if not re.fullmatch(LABEL, label):
+        raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
+    found = next((each for each in _manifest() if each["label"] == label), None)
+    if found and "notebook" in found:
+        name = f"{found['kind'].capitalize()} {found['number']}"
+        text = f"{name} is made by notebook {found['notebook']}; this shows it: {found['command']}"
+    else:
+        text = f"{label} stands here in the report; which notebook makes it is known when that is published."
+    display(Markdown(f"*{escape(text)}*"), metadata={"report": {"place": label}})
+
+
 def say(text: str) -> None:
     """Display Markdown prose with computed numbers in it; pass strings of unknown origin through `escape`."""
     display(Markdown(text))
+
+
+def guard(heading: str, holds: bool) -> None:
+    """Raise ValueError where the results no longer carry what a heading of the notebook says of them."""
+    if not holds:
+        raise ValueError(f"the results do not say any more: {heading}; write another heading")
 
 
 def escape(text: object) -> str:
@@ -86,6 +116,18 @@ def _cell(cell: object) -> str:
     if isinstance(cell, Markdown):
         return re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(cell.data).split()))
     return escape(cell)
+
+
+def _manifest() -> list[dict[str, Any]]:
+    """Return what the published report says of its figures and tables; nothing where it cannot be read."""
+    try:
+        return list(json.loads(read.MANIFEST.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []
+
+
+def _plain(cell: object) -> str:
+    return " ".join(str(cell.data if isinstance(cell, Markdown) else cell).split())
 
 
 def _for_reading_here(text: str) -> None:

@@ -39,7 +39,7 @@ from traitlets import Bool, Unicode, default
 
 from lib import files
 from lib.messages import show
-from report.press import LABEL, images
+from report.press import LABEL, images, made, places
 from report.press.surroundings import of_matplotlib
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,15 +85,19 @@ def merge(
     links: Sequence[tuple[str, str]] = (),
     lang: str = "en",
     sources: str | None = None,
+    address: str = "",
 ) -> NotebookNode:
     """Join executed notebooks, in order, into one; the keywords are its title block.
 
     `headings`, if given, has a text per notebook: one that is not empty opens a chapter before that notebook. `links`
     are (text, address) pairs for a line under the title; `sources` identifies what the report was made from, a checksum
-    for example, and is kept in the page's head and among the PDF's keywords.
+    for example, and is kept in the page's head and among the PDF's keywords. `address` is where the project can be
+    seen, if anywhere: what a fold says of how a figure was made then links there.
 
-    Raises ValueError when a notebook is not `finished` or `headings` are not as many, and what `nbformat.read` raises
-    for a file that is none.
+    A figure or table that a notebook places (`display.place`) stands there, and not where it was made.
+
+    Raises ValueError when a notebook is not `finished` or `headings` are not as many, when a label is placed twice or
+    made by no notebook, and what `nbformat.read` raises for a file that is none.
     """
     merged = nbformat.v4.new_notebook()
     merged.metadata["report"] = {
@@ -105,10 +109,12 @@ def merge(
         "links": [list(link) for link in links],
         "lang": lang,
         "sources": sources,
+        "address": address,
     }
     for path, heading in zip(paths, headings or [""] * len(paths), strict=True):
         nb = nbformat.read(path, as_version=4)
         finished(nb, Path(path).name)
+        made.annotate(nb)
         merged.metadata.setdefault("kernelspec", nb.metadata.get("kernelspec", {}))
         opening = [nbformat.v4.new_markdown_cell(f"# {heading}")] if heading else []
         for number, cell in enumerate(opening + deepcopy(nb.cells), start=1 - len(opening)):
@@ -116,6 +122,8 @@ def merge(
             cell.metadata["home"] = _home(nb, Path(path), number)
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
+    places.settle(merged)
+    made.number(merged)
     nbformat.validate(merged)
     return merged
 
@@ -152,6 +160,8 @@ class _Report(Exporter):
         """Render a notebook; nbconvert calls this. Raises ValueError as `write_html` does."""
         nb, resources = super().from_notebook_node(nb, resources, **kw)
         nb = _printable(nb)
+        made.annotate(nb)
+        made.number(nb)
         name = resources.get("metadata", {}).get("name") or "Notebook"
         path = Path(resources.get("metadata", {}).get("path") or ".", f"{name}.ipynb")
         self.cells = [
@@ -163,6 +173,7 @@ class _Report(Exporter):
         # A notebook that was not merged has at most a title; otherwise its only first-level heading is the title.
         front = {"title": nb.metadata.get("title"), "authors": [], "links": [], "lang": "en"}
         front |= nb.metadata.get("report", {})
+        self.project = front.pop("address", "")
         if not re.fullmatch("[a-z]{2,3}", front["lang"]):
             raise ValueError(f"lang is {front['lang']!r}; it should be a language code of two or three letters")
         document = {
@@ -198,7 +209,7 @@ class _Report(Exporter):
                 found.append(self.listing(cell.source, "Parameters" if tags & PARAMETERS else "Code"))
             if cell.cell_type == "code" and "remove-output" not in tags:
                 try:
-                    found += [block for output in cell.outputs if (block := self.output(output))]
+                    found += [block for output in cell.outputs for block in self.outputs(output)]
                 except ValueError as error:
                     raise ValueError(f"{self.cells[number]['home']['cell']}: {error}") from None
             if "abstract" in tags:  # it goes under the title; prose first, its code after it
@@ -206,6 +217,13 @@ class _Report(Exporter):
                     {**block, "abstract": True} for block in sorted(found, key=lambda block: block["kind"] == "raw")
                 ]
             yield from ({**block, "cell": number} for block in found)
+
+    def outputs(self, output: NotebookNode) -> Iterator[Block]:
+        """Yield the block for one output of a cell, if it is for the report, and what goes below it."""
+        if block := self.output(output):
+            yield block
+            if "id" in block and (below := self.below(output)):
+                yield {"kind": "raw", "text": below}
 
     def output(self, output: NotebookNode) -> Block | None:
         """Return the block for one output of a cell; None for what is not for the report.
@@ -227,9 +245,10 @@ class _Report(Exporter):
         if mime := next((mime for mime in images.MIMES if mime in data), ""):
             alt = report.get("alt") or (text if not re.fullmatch(OBJECT, text) else "Figure")
             content = data[mime] if mime == "image/svg+xml" else images.decode(data[mime], alt)
-            return {**report, "kind": "figure", "picture": self.shown(self.kept(content, alt, alt), alt)}
+            picture = self.shown(self.kept(content, alt, alt), alt)
+            return {**_said(report), "kind": "figure", "picture": picture}
         if "text/markdown" in data:
-            return {**report, "kind": "table" if label else "markdown", "text": data["text/markdown"]}
+            return {**_said(report), "kind": "table" if label else "markdown", "text": data["text/markdown"]}
         others = sorted(set(data) - {"text/plain"})
         if not others or (WIDGET not in data and not re.fullmatch(OBJECT, text)):
             return _printed(text)
@@ -273,6 +292,10 @@ class _Report(Exporter):
         """Return the markup that shows one of `pictures` as a figure."""
         raise NotImplementedError
 
+    def below(self, output: NotebookNode) -> str:
+        """Return the markup that goes below a numbered figure or table; most outputs have none."""
+        return ""
+
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the markup that shows one of `pictures` within a text; `width` is "300px", "50%" or empty."""
         raise NotImplementedError
@@ -309,6 +332,10 @@ class ReportHTML(_Report):
         if name.endswith(".svg"):
             return self.pictures[name].decode()
         return f'<img alt="{self.literal(alt)}" src="{self.address(name)}">'
+
+    def below(self, output: NotebookNode) -> str:
+        """Return the fold that says how a figure or a table was made."""
+        return made.fold(output, self.project)
 
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the picture with a data address, no wider than the page."""
@@ -405,6 +432,11 @@ def _printable(node: Any) -> Any:
     if isinstance(node, Mapping):
         return NotebookNode({key: _printable(value) for key, value in node.items()})
     return [_printable(each) for each in node] if isinstance(node, list) else node
+
+
+def _said(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what templates/report.lua needs of an output's metadata."""
+    return {name: report[name] for name in ("id", "number", "caption") if name in report}
 
 
 def _printed(text: str) -> Block | None:

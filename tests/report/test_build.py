@@ -1,9 +1,12 @@
 """The whole chain, small: train, run every notebook by papermill, merge, render; then open what came out."""
 
+import hashlib
 import io
+import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +28,9 @@ from tests.lib.test_processes import marked, new_mark, none_left
 TINY, TRIALS = "dataset=digits epochs=4 train_pairs=60 test_pairs=40", 3
 
 
+SHOWN = ("6a", "6b", "6c", "6a, momentum")  # to the first three of them the answer has links
+
+
 def small_report(folder, whole):
     """Build a report on tiny trainings, with a store of its own; unless `whole`, with one comparison per chapter."""
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +45,7 @@ def small_report(folder, whole):
             steps = [
                 step
                 for step in build.contents(experiments, TINY, TRIALS)
-                if step.name != "3-comparison" or step.heading
+                if step.parameters.get("number") in (None, *SHOWN)
             ]
             build.render(steps, results, folder / "build")
     return folder / "build"
@@ -76,7 +82,17 @@ def test_chapters_are_those_for_which_there_are_results():
         numbers = [each.number for chapter in chapters for each in study.CHAPTERS[chapter]]
         assert [step.parameters["number"] for step in steps if step.name == "3-comparison"] == numbers
         assert [step.parameters["forms"] for step in steps if step.name == "4-results"] == [len(chapters) == 5]
-    assert "epochs=4" in build.contents(small, TINY, TRIALS)[2].parameters["both"]
+    steps = build.contents(small, TINY, TRIALS)
+    assert all("epochs=4" in step.parameters["both"] for step in steps if step.name == "3-comparison")
+    assert [step.parameters["names"] for step in steps if step.name == "0-answer"] == [False]
+
+
+def test_without_the_statements_trainings_the_answer_is_that_of_the_study():
+    steps = build.contents(study.EXPERIMENTS)
+    assert steps[0].name == "0-answer" and steps[0].parameters["names"]
+    left = build.without_statements(steps)
+    assert {step.name for step in steps} - {step.name for step in left} == {"5-time", "6-names", "9-limits"}
+    assert left[0].name == "0-answer" and not left[0].parameters["names"]
 
 
 def test_the_page_is_whole(report):
@@ -84,7 +100,7 @@ def test_the_page_is_whole(report):
     for text in (build.TITLE, "Abstract", "Figure 1", "Figure 5", "Figure 6a", "Figure 6a, momentum", "Project 2"):
         assert text in page, text
     for chapter in list(study.CHAPTERS)[:2]:
-        assert re.search(rf"{chapter}</h\d>", page), chapter
+        assert re.search(rf"{chapter}<a [^>]*></a></h\d>", page), chapter
     assert "<script" not in page
     assert not re.search(r"(src|href)=\"https?://", page.replace("https://doi.org", "")), "it loads nothing"
     assert re.search(r"\d+\.\d ± \d+\.\d", page), "numbers come from the results"
@@ -104,6 +120,25 @@ def test_figures_are_files_with_a_list(report):
     listed = (report / "figures" / "README.md").read_text()
     names = [f"fig-{number}.svg" for number in (1, 2, 3, 4, 5, "6a", "6a-momentum", "plain", "momentum")]
     assert all((report / "figures" / name).is_file() and name in listed for name in names)
+
+
+def test_the_manifest_says_how_each_figure_and_table_was_made(report):
+    manifest = json.loads((report / "manifest.json").read_text(encoding="utf-8"))
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert [each["label"] for each in manifest] == re.findall(
+        r'id="((?:fig|tbl)-[a-z0-9-]+?)(?<!-caption)"', page.partition("<main")[2]
+    )
+    files = {each["file"]: each["sha256"] for each in manifest if each["kind"] == "figure"}
+    drawn = {f"figures/{path.name}": path for path in (report / "figures").glob("*.svg")}
+    assert files == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in drawn.items()}
+    by_label = {each["label"]: each for each in manifest}
+    compared = by_label["fig-6a"]
+    assert compared["number"] == "6a" and compared["caption"]
+    assert compared["notebook"] == "notebooks/3-comparison.ipynb"
+    assert shlex.split(compared["command"])[-2:] == ["trials", str(TRIALS)]
+    assert [re.sub("-[0-9a-f]{16}$", "", each) for each in compared["inputs"]] == ["results/SN", "results/WSN"]
+    assert compared["commits"] == by_label["tbl-accuracy"]["commits"]
+    assert "inputs" not in by_label["fig-1"]
 
 
 def test_the_notebooks_ran_from_the_first_cell_to_the_last(report):
@@ -182,7 +217,8 @@ def texts(folder):
 def earlier(tmp_path):
     """A folder with an earlier report."""
     folder = tmp_path / "build"
-    for name in ("report.html", "report.pdf", "figures/fig-1.svg", "figures/README.md", "notebooks/01-task.ipynb"):
+    figures = ("figures/fig-1.svg", "figures/README.md")
+    for name in ("report.html", "report.pdf", "manifest.json", *figures, "notebooks/01-task.ipynb"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"earlier {name}")
     return folder
@@ -246,7 +282,7 @@ def test_a_command_stops_when_told_and_leaves_nothing(name, how, earlier, tmp_pa
             took = time.monotonic() - start
         assert took < 5
         assert none_left(mark), "a process is left"
-        assert process.returncode == (-ENDS[how] if how in ENDS else 130)
+        assert process.returncode == (-ENDS[how] if how in ENDS else 130), error
         if how != "kill":
             assert error.splitlines()[-1].startswith("stopped") and "Traceback" not in error
             assert len([line for line in error.splitlines() if "stopped" in line]) == 1

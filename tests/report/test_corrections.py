@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lib import fused
 from report import corrections, implementations, publish, study
 from report.claims import ledger
 from report.implementations import MARGIN, judged
@@ -65,3 +66,9 @@ def test_the_implementations_are_judged_by_their_rule(shift, sd, outcome):
     d = RNG.normal(size=150)
     assert judged(a, a + shift + sd * (d - d.mean()) / d.std()) == outcome
     assert MARGIN == 0.25
+
+
+def test_where_nothing_lacks_nothing_is_trained_and_no_compiler_asked_for(results, monkeypatch):
+    monkeypatch.setattr(fused, "available", lambda: (False, "there is no compiler"))
+    monkeypatch.delenv("LIB_IMPLEMENTATION", raising=False)
+    implementations.train()

@@ -1,5 +1,6 @@
 import csv
 import errno
+import hashlib
 import json
 import os
 import random
@@ -20,7 +21,8 @@ from tests.lib.own import ORIGIN
 
 README = "# Title\n\nFirst.\n\n<!-- results -->\nold\n<!-- /results -->\n\nLast.\n<!-- speed -->\n<!-- /speed -->\n"
 TRIALS, SMALL = 3, "epochs=2 train_pairs=50 test_pairs=10"
-REPORT = ("report.html", "report.pdf", "figures/README.md", "figures/fig-1.svg", "figures/fig-2.svg")
+FIGURES = ("figures/README.md", "figures/fig-1.svg", "figures/fig-2.svg")
+REPORT = ("report.html", "report.pdf", "manifest.json", *FIGURES)
 FILES = ["README.md", "report/published/claims.json", "report/published/accuracy.csv"]
 
 
@@ -79,6 +81,11 @@ def make_report(folder, word, figures=("fig-1.svg", "fig-2.svg"), sources=SOURCE
     (folder / "figures" / "README.md").write_text("".join(f"- [{name}]({name}): {word}\n" for name in figures))
     for name in figures:
         (folder / "figures" / name).write_text(SVG.format(word))
+    digest = hashlib.sha256(SVG.format(word).encode()).hexdigest()
+    made = [{"file": f"figures/{name}", "sha256": digest} for name in figures] + [
+        {"label": "tbl-a", "caption": f"The {word} one."}
+    ]
+    (folder / "manifest.json").write_text(json.dumps(made))
     return folder
 
 
@@ -214,6 +221,11 @@ BROKEN = {
     "a PDF cut short": (lambda built: cut(built / "report.pdf"), publish.UnfinishedError, "pdf is not whole"),
     "a figure cut short": (lambda built: cut(built / "figures/fig-2.svg"), publish.UnfinishedError, "fig-2.svg is not"),
     "a figure less": (lambda built: (built / "figures/fig-2.svg").unlink(), publish.UnfinishedError, "are not those"),
+    "a figure of another build": (
+        lambda built: (built / "figures/fig-2.svg").write_text(SVG.format("other")),
+        publish.UnfinishedError,
+        "are not those of manifest.json",
+    ),
     "no figures": (lambda built: shutil.rmtree(built / "figures"), OSError, "figures"),
     "other sources": (
         lambda built: (built / "report.pdf").write_text("%PDF-1.7 of fedcba9876543210\n%%EOF"),
@@ -257,7 +269,7 @@ from report import publish, swap
 def build(report, output):  # which takes minutes, but for its end
     with swap.prepared(output, "report") as fresh:
         shutil.copytree(report, fresh, dirs_exist_ok=True)
-        swap.put(fresh, output, ("report.html", "report.pdf", "figures", "notebooks"))
+        swap.put(fresh, output, ("report.html", "report.pdf", "manifest.json", "figures", "notebooks"))
 
 for line in sys.stdin:
     what, *paths = json.loads(line)

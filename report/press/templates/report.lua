@@ -17,7 +17,7 @@ local cell          -- number of the cell whose texts are read, if it is one's
 local numbers = {}  -- label -> '6a'
 local taken = {}    -- every id and every figure's number that is in use
 local depth = 0     -- level of the last heading; the next one is at most one deeper
-local count = {supplement = 0, table = 0, unnumbered = 0, heading = {0, 0, 0, 0, 0}}
+local count = {unnumbered = 0, heading = {0, 0, 0, 0, 0}}
 
 local function fail(message) error((cell and places[cell + 1] .. ': ' or '') .. message, 0) end
 
@@ -213,10 +213,17 @@ local function read(text) return parse(text):walk(safe) end
 
 local function inlines(text) return pandoc.utils.blocks_to_inlines(read(text)) end
 
-local function caption(word, number, text)
-  local head = pandoc.Strong {pandoc.Str(word), pandoc.Str '\u{a0}', pandoc.Str(number .. '.')}
+-- A link to a place itself, for whoever wants to send it; its sign is in the style sheet, so that no text has it.
+local function permalink(id, what)
+  local name = what:gsub('[&<>"]', {['&'] = '&amp;', ['<'] = '&lt;', ['>'] = '&gt;', ['"'] = '&quot;'})
+  return raw_inline('<a class="permalink" href="#' .. id .. '" aria-label="Link to ' .. name .. '"></a>')
+end
+
+local function caption(word, block)
+  local head = pandoc.Strong {pandoc.Str(word), pandoc.Str '\u{a0}', pandoc.Str(block.number .. '.')}
   local content = pandoc.Inlines {head, pandoc.Space()}
-  content:extend(inlines(text))
+  content:extend(inlines(block.caption))
+  if html then content:insert(permalink(block.id, word .. ' ' .. block.number)) end
   return content
 end
 
@@ -270,22 +277,16 @@ function make.figure(block)
   local picture = pandoc.Plain {raw_inline(block.picture)}
   if not block.id then return {pandoc.Figure({picture}, {})} end
   claim(block.id, 'label ' .. block.id)
-  local number = block.number
-  if not number then
-    count.supplement = count.supplement + 1
-    number = 'S' .. count.supplement
-  end
-  claim('Figure ' .. number, 'the number of Figure ' .. number)
-  numbers[block.id] = number
-  return {pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', number, block.caption))}}, {block.id})}
+  claim('Figure ' .. block.number, 'the number of Figure ' .. block.number)
+  numbers[block.id] = block.number
+  return {pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', block))}}, {block.id})}
 end
 
 function make.table(block)
   claim(block.id, 'label ' .. block.id)
-  count.table = count.table + 1
-  numbers[block.id] = tostring(count.table)
+  numbers[block.id] = block.number
   local tbl = read(block.text)[1]
-  local text = caption('Table', numbers[block.id], block.caption)
+  local text = caption('Table', block)
   if not html then
     tbl.identifier, tbl.caption = block.id, {long = {pandoc.Plain(text)}}
     return {tbl}
@@ -332,6 +333,13 @@ local function number_heading(heading)
     heading.content:insert(1, pandoc.Span(number, {'', {'number'}}))
     heading.level = level + 1
   end
+  return heading
+end
+
+local function link_heading(heading)
+  local number = heading.content[1].classes and heading.content[1].classes:includes 'number' and heading.content[1]
+  local what = number and 'Section ' .. pandoc.utils.stringify(number) or pandoc.utils.stringify(heading)
+  heading.content:insert(permalink(heading.identifier, what))
   return heading
 end
 
@@ -425,6 +433,7 @@ function Reader(input)
       return link
     end}
   end
+  if html then blocks = blocks:walk {Header = link_heading} end
   local meta = {
     title = pandoc.MetaString(title),
     lang = pandoc.MetaString(notebook.lang),

@@ -6,8 +6,8 @@ import pypandoc
 import pytest
 from IPython.display import Markdown
 
-from report.press import display
-from report.press.display import escape, say, show_figure, show_table
+from report.press import display, read
+from report.press.display import escape, place, say, show_figure, show_table
 
 FIGURE = {"label": "fig-6a", "caption": "SN against WSN.", "alt": "Two rising curves."}
 
@@ -21,6 +21,7 @@ def outputs(monkeypatch):
         stored.append((shown if raw else {"text/markdown": shown.data}, metadata or {}))
 
     monkeypatch.setattr(display, "display", store)
+    monkeypatch.setattr(display.read, "noted", {})  # what other tests have read
     return stored
 
 
@@ -68,12 +69,38 @@ def test_a_figure_without_what_the_report_needs_is_refused(change, message):
     plt.close("all")
 
 
+MADE = {"label": "fig-6b", "kind": "figure", "number": "6b", "notebook": "notebooks/3.ipynb", "command": "papermill x"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "line"),
+    [
+        (json.dumps([MADE]), "*Figure 6b is made by notebook notebooks/3.ipynb; this shows it: papermill x*"),
+        ("[]", "*fig-6b stands here in the report; which notebook makes it is known when that is published.*"),
+        ("no JSON", "*fig-6b stands here in the report; which notebook makes it is known when that is published.*"),
+    ],
+)
+def test_a_place_says_in_jupyterlab_what_stands_there(outputs, tmp_path, monkeypatch, manifest, line):
+    monkeypatch.setattr(read, "MANIFEST", tmp_path / "manifest.json")
+    read.MANIFEST.write_text(manifest)
+    place("fig-6b")
+    [(data, metadata)] = outputs
+    assert data["text/markdown"].replace("\\", "") == line
+    assert metadata == {"report": {"place": "fig-6b"}}
+
+
+def test_a_place_without_a_label_is_refused():
+    with pytest.raises(ValueError, match="label is 'Figure 6b'; it should look like fig-6a"):
+        place("Figure 6b")
+
+
 def test_a_table_is_markdown_with_literal_cells(outputs):
     rows = [["<script>", 1], [Markdown("**x** | y"), 2]]
     show_table(["network", "a|b"], rows, label="tbl-x", caption="All.")
     (_, note), (data, metadata) = outputs
     assert note["report"] == {"notebook_only": True}
-    assert metadata["report"] == {"id": "tbl-x", "caption": "All."}
+    table = "network,a|b\n<script>,1\n**x** | y,2\n"
+    assert metadata["report"] == {"id": "tbl-x", "caption": "All.", "csv": table}
     assert data["text/markdown"].splitlines() == [
         r"| network | a\|b |",
         "| :-- | --: |",

@@ -1,5 +1,8 @@
 import base64
+import csv
+import html
 import re
+import shlex
 import subprocess
 import sys
 from copy import deepcopy
@@ -136,8 +139,8 @@ def test_the_page_runs_nothing_and_asks_for_nothing(page):
 
 
 def test_html_from_the_notebook_is_shown_as_text(page, pdf):
-    # in the injected parameter, the table, the sentence and the printed line
-    assert page.text.count(ATTACK) == 4
+    # in the injected parameter, the table, the sentence and the printed line; twice in each fold
+    assert page.text.count(ATTACK) == 4 + 2 * 3
     assert ATTACK in text_of(pdf)
 
 
@@ -191,6 +194,64 @@ def test_code_is_folded_in_the_page_and_left_out_of_the_pdf(page, pdf):
     assert summaries.count("Parameters") == 2
     assert "plt.subplots" in page.text
     assert "subplots" not in text_of(pdf)
+
+
+def test_every_heading_and_caption_has_a_link_to_itself(page):
+    links = [(a["href"], a["aria-label"]) for _, a in page.elements if a.get("class") == "permalink"]
+    assert links == [
+        ("#sec-question", "Link to Section 1"),
+        ("#fig-6a", "Link to Figure 6a"),
+        ("#sec-method", "Link to Section 1.1"),
+        ("#fig-more", "Link to Figure S1"),
+        ("#tbl-results", "Link to Table 1"),
+    ]
+    for contents in re.findall("<nav.*?</nav>", page.source, re.S):
+        assert "permalink" not in contents and 'href="#sec-method"' in contents
+
+
+def test_there_is_a_way_back_to_the_contents(page):
+    assert ("a", {"class": "back", "href": "#contents"}) in page.elements
+    assert ("details", {"class": "contents narrow", "id": "contents"}) in page.elements
+
+
+def test_a_link_to_itself_says_a_number_as_text(tmp_path):
+    picture = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+    report = {"id": "fig-a", "caption": "Any.", "alt": "Any.", "number": ATTACK}
+    output = new_output("display_data", {"image/svg+xml": picture}, metadata={"report": report})
+    write_html(new_notebook(cells=[new_code_cell("1", outputs=[output])]), tmp_path / "a.html")
+    page = Page((tmp_path / "a.html").read_text())
+    assert [a["aria-label"] for _, a in page.elements if a.get("class") == "permalink"] == [f"Link to Figure {ATTACK}"]
+
+
+def folds_of(source):
+    return re.findall(r'<details class="made">.*?</details>', source, re.S)
+
+
+def test_a_fold_below_each_figure_and_table_says_how_it_was_made(page, pdf):
+    folds = [Page(fold) for fold in folds_of(page.source)]
+    assert [fold.text.partition("Notebook")[0] for fold in folds] == [
+        f"How this was made: {name}" for name in ("Figure 6a", "Figure S1", "Table 1")
+    ]
+    for fold in folds:
+        assert len(fold.source) < 1000
+        assert f"What differsowner = {ATTACK}Command" in fold.text
+        words = shlex.split(re.search("<pre.*?<code>(.*?)</code></pre>", html.unescape(fold.source))[1])
+        assert words == [".venv/bin/papermill", "in.ipynb", "out.ipynb", "-k", "python3", "-p", "owner", ATTACK]
+        assert "python -m report build" in fold.text
+    assert "How this was made" not in text_of(pdf)
+
+
+def test_the_fold_of_a_table_has_the_table(page):
+    links = [a for fold in folds_of(page.source) for tag, a in Page(fold).elements if tag == "a"]
+    [(name, address)] = [(a["download"], a["href"]) for a in links]
+    table = base64.b64decode(address.removeprefix("data:text/csv;base64,")).decode()
+    assert name == "tbl-results.csv"
+    assert list(csv.reader(table.splitlines())) == [["network", "accuracy"], ["WSN", "71.7 ± 8.0"], [ATTACK, "2"]]
+
+
+def test_a_project_with_an_address_is_linked(executed, tmp_path):
+    write_html(merge([executed], title="x", address="https://example.org/p"), tmp_path / "a.html")
+    assert '<a href="https://example.org/p/blob/HEAD/in.ipynb">in.ipynb</a>' in (tmp_path / "a.html").read_text()
 
 
 def test_what_is_not_for_the_report_is_left_out(page, pdf):

@@ -1,0 +1,136 @@
+"""The answer on page one, in three sentences, as the results give it: what the intervals decide chooses the words."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lib import Result
+from report import statistics, timecourse
+from report.claims import DEFINITIONS, Claim
+from report.statements import BY_MOMENTUM, CAUX_ONE, CLASS_TRAINED, DIAL, NAMES, NAMES_ONE, SCORE, Read
+from report.statistics import PairedDifference
+from report.study import FINDING
+
+CLAIMS_HEADER = ("the original says", "figure")  # of `claim_rows`, and a column per reading
+
+Readings = Mapping[str, Sequence[Result]]  # SN, WSN, SAUX and CAUX, by how they are trained
+
+
+class Step(NamedTuple):
+    """A network against the one before it: its name, and what a network gains by this step under each reading."""
+
+    name: str
+    differences: dict[str, PairedDifference]
+
+
+def steps(readings: Readings) -> list[Step]:
+    """Return the three steps from SN to CAUX, paired by trial, after the last epoch."""
+    return [
+        Step(
+            f"{pair[0][1].name} − {pair[0][0].name}",
+            {
+                reading: statistics.paired_difference(a.accuracy[:, -1], b.accuracy[:, -1])
+                for reading, (a, b) in zip(readings, pair, strict=True)
+            },
+        )
+        for pair in zip(*(itertools.pairwise(four) for four in readings.values()), strict=True)
+    ]
+
+
+def side(difference: PairedDifference) -> int:
+    """Return the sign that an interval leaves to a difference: 1, -1, or 0 where it holds 0."""
+    return int(difference.low > 0) - int(difference.high < 0)
+
+
+def worth(step: Step) -> str:
+    """Say what a step brings under each reading."""
+    verbs = {1: "it brings", -1: "it costs", 0: "its sign stays open:"}
+    return ", ".join(f"under {reading} {verbs[side(d)]} {d:+.2f short}" for reading, d in step.differences.items())
+
+
+def sharing(readings: Readings) -> str:
+    """Say what sharing the feature extractor is worth."""
+    step = steps(readings)[0]
+    return f"**Sharing one feature extractor** ({step.name}): {worth(step)}."
+
+
+def second_comparison(readings: Readings) -> str:
+    """Say what a second comparison on the side is worth, and what kind of gain that is."""
+    step = steps(readings)[1]
+    ahead = []
+    for reading, four in readings.items():
+        epochs, share = timecourse.earlier(four[1].accuracy, four[2].accuracy)
+        ahead.append(f"under {reading} by {epochs:g} in the median, and in {share:.0f} % of the trials")
+    plain, momentum = (d.mean for d in step.differences.values())
+    kind = "what it brings is above all an earlier start" if 0 <= momentum < plain / 2 else "it starts at another time"
+    return f"**A second comparison on the side** ({step.name}): {worth(step)}; {kind} (in epochs {'; '.join(ahead)})."
+
+
+def naming(readings: Readings) -> str:
+    """Say what naming the digits on the side is worth."""
+    step = steps(readings)[2]
+    turn = [side(d) for d in step.differences.values()] == [-1, 1]
+    kind = ": it costs on the way, where a hundred plain epochs stop, and pays at the end" if turn else ""
+    return f"**Naming the digits on the side** ({step.name}): {worth(step)}{kind}."
+
+
+def holds(read: Read) -> bool:
+    """Say whether the results still carry `FINDING`: names are known, better than the answer, and pay where read."""
+    caux = BY_MOMENTUM["CAUX"]
+    known = statistics.paired_difference(read(caux, SCORE), read(caux, NAMES))
+    used = statistics.paired_difference(read(CAUX_ONE, SCORE), read(NAMES_ONE, SCORE))
+    return side(known) == 1 and side(used) == 1
+
+
+def names(read: Read) -> str:
+    """Say what is known and not used, and why. Raises ValueError where the results do not carry `FINDING`."""
+    if not holds(read):
+        raise ValueError(f"the results do not say any more: {FINDING}; report/answer.py and a heading do")
+    caux = BY_MOMENTUM["CAUX"]
+    whole, half = (float(read(each, SCORE).mean()) for each in (CLASS_TRAINED, DIAL[0.5]))
+    why = (
+        " because its thousand pairs let it fit what varies within a class: with half of that variation taken away, "
+        f"the same head on the same frozen features goes from {whole:.1f} to {half:.1f} %"
+        if half > whole
+        else ""
+    )
+    named = f"{read(caux, NAMES).mean():.1f} %"
+    return (
+        f"**{FINDING}**: comparing the names that CAUX's own class head gives would answer {named} of the pairs, "
+        f"its comparison, which reads features, answers {read(caux, SCORE).mean():.1f} %{why}. Where "
+        f"names are all that the comparison can read, it answers {read(NAMES_ONE, SCORE).mean():.1f} %."
+    )
+
+
+def sentences(readings: Readings, read: Read | None = None) -> list[str]:
+    """Return the answer; without `read`, which reads the statements' trainings, what the study alone says."""
+    found = [sharing(readings), second_comparison(readings), naming(readings)]
+    return [*found, names(read)] if read else found
+
+
+def in_step(readings: Readings) -> dict[str, list[PairedDifference]]:
+    """Return the three differences under each reading, as the forest figure draws them."""
+    return {reading: [step.differences[reading] for step in steps(readings)] for reading in readings}
+
+
+def at_the_end(others: Readings) -> dict[str, list[PairedDifference]]:
+    """Return the same of further readings, by their score on 5,000 pairs."""
+    return {
+        reading: [
+            statistics.paired_difference(*(np.asarray(each.values(SCORE), float) for each in pair))
+            for pair in itertools.pairwise(four)
+        ]
+        for reading, four in others.items()
+    }
+
+
+def claim_rows(ledger: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """Return a row per claim of the original: its name, its figure as a link, and the verdict under each reading."""
+    rows: dict[str, list[str]] = {}
+    figures = {d.claim: d.figure for d in DEFINITIONS}
+    for claim in ledger:
+        figure = figures[claim.claim]
+        rows.setdefault(claim.claim, [claim.claim, f"[{figure}](#fig-{figure})"]).append(claim.verdict)
+    return [tuple(row) for row in rows.values()]
