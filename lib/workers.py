@@ -8,7 +8,7 @@ import os
 import queue
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lib import datasets, kept, registry
+from lib.cluster import NotSharedError, Wire, wired
 from lib.experiment import Experiment, told_apart
 from lib.foreign import find as find_architecture
 from lib.foreign import is_plain
@@ -69,10 +70,17 @@ def train_all(
     threads = torch.get_num_threads()
     try:
         if progress:
-            announce(tasks, workers, None if executor else options.get("implementation", ""), options["device"])
+            announce(
+                tasks,
+                "by the executor's workers" if executor else f"{workers} at a time",
+                None if executor else options.get("implementation", ""),
+                options["device"],
+            )
         with progress_bar(tasks, progress) as bar:
             if executor is not None:
-                failed = collect({executor.submit(job, *task): task for task in tasks}, bar)
+                with wired(executor, store.root) as (wire, ticks):
+                    job = functools.partial(job, wire=wire)
+                    failed = collect({executor.submit(job, *task): task for task in tasks}, bar, ticks)
             elif len(tasks) == 1:
                 failed = train_here(job, tasks[0], bar)
             else:
@@ -144,15 +152,18 @@ def train_in_processes(job: Job, tasks: list[Task], workers: int, bar: Bar) -> F
 def collect(futures: dict[Future[None], Task], bar: Bar, ticks: Any = None) -> Failed:
     """Wait for all futures, moving the bar by what workers tick (else by finished tasks); return the errors.
 
-    Raises StudyError where there is no room for more results. Then, and after Ctrl-C, what has not begun never does.
+    Raises StudyError where there is no room for more results, or they would go astray. Then, and after Ctrl-C, what has
+    not begun never does.
     """
     pending, errors = set(futures), cast(Failed, {})
     try:
         while pending:
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                if error := future.exception():
+                if error := error_of(future):
                     errors[futures[future]] = error
+                    if isinstance(error, NotSharedError):  # and such a worker would soon have failed with all groups
+                        raise StudyError(f"{error}; nothing is trained by it, and what is finished is kept") from error
                     if isinstance(error, OSError) and error.errno in NO_ROOM:  # no other group could be stored either
                         why = f"{worded(error)}; what is finished is kept, and run again, it goes on from there"
                         raise StudyError(f"results cannot be stored any more: {why}") from error
@@ -170,25 +181,37 @@ def collect(futures: dict[Future[None], Task], bar: Bar, ticks: Any = None) -> F
     return errors
 
 
+def error_of(future: Future[None]) -> BaseException | None:
+    """Return how a future that is done has failed, or None."""
+    try:
+        return future.exception()
+    except CancelledError:  # not by us, who wait for it
+        return ConnectionError("the executor has given them up: it was shut down, or its scheduler has ended")
+
+
 def train_group(
     experiment: Experiment,
     trials: range,
     store: Store,
     registered: Mapping[str, str] | None = None,
     weights: bool = False,
+    wire: Wire | None = None,
     **options: Any,
 ) -> None:
     """Train one stack of trials and store it, group by group: the unit of work of any executor.
 
-    `registered` are the names of architectures, which a process of its own need not know; `weights` as in `put`.
+    `registered` are the names of architectures, which a process of its own need not know; `weights` as in `put`;
+    `wire` is how a worker of a cluster reports.
     """
+    if wire:
+        wire.check()
     registry.ARCHITECTURES.update(registered or {})
     datasets.load(experiment.dataset)  # before the allocator is told to keep all that reading takes
     set_up_process()
 
     def on_epoch(network: nn.Module) -> None:
-        if tick:
-            tick(len(trials))
+        if report := wire or tick:
+            report(len(trials))
 
     put(store, experiment, train_fully(experiment, trials, on_epoch=on_epoch, **options), weights)
 
@@ -246,12 +269,12 @@ def set_up_process() -> None:
         libc.malloc_trim(0)  # but what the group before has left in pieces goes back
 
 
-def announce(tasks: list[Task], workers: int, implementation: str | None, device: str) -> None:
+def announce(tasks: list[Task], whom: str, implementation: str | None, device: str) -> None:
     """Say what is to be trained, and by which implementation and why; None leaves that to other machines."""
     experiments = list(dict.fromkeys(experiment for experiment, _ in tasks))
     trials = sum(len(trials) for _, trials in tasks)
     called = told_apart(experiments)
-    notice(f"training {trials} trials ({', '.join(called.values())}), {workers} at a time")
+    notice(f"training {trials} trials ({', '.join(called.values())}), {whom}")
     ways: dict[str, list[str]] = {}
     for experiment in experiments:
         if is_plain(find_architecture(experiment.architecture)):

@@ -56,6 +56,7 @@ def study(options: Options) -> int:
     """Train what the repository's stores lack of the study and of the statements (hours; stopped, it goes on later)."""
     from lib import Store, run_study
     from lib.analysis import PREREGISTERED, PUBLISHED
+    from lib.cluster import connected
     from report import implementations, inventory, statements, study
 
     if options.dry_run:
@@ -65,9 +66,10 @@ def study(options: Options) -> int:
         ):
             print(f"{folder.name}: {inventory.outlook(Store(folder), asked, trials, cores())}")
     else:
-        run_study(study.EXPERIMENTS, study.TRIALS, store=Store(PUBLISHED))
-        statements.train(Store(PREREGISTERED))
-        implementations.train()
+        with connected(options.scheduler) as executor:
+            run_study(study.EXPERIMENTS, study.TRIALS, store=Store(PUBLISHED), executor=executor)
+            statements.train(Store(PREREGISTERED), executor=executor)
+            implementations.train(executor=executor)
     return 0
 
 
@@ -278,8 +280,9 @@ def door() -> argparse.ArgumentParser:
 
     output(command(build), "build")
     output(command(quick), "build/quick")
-    added = command(study)
-    added.add_argument("--dry-run", action="store_true", help="only say what is to be trained, and how long that takes")
+    how = command(study).add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="only say what is to be trained, and how long that takes")
+    how.add_argument("--scheduler", metavar="ADDRESS", help="train on a cluster: the address of a Dask scheduler")
     added = command(verify)
     which = added.add_mutually_exclusive_group()
     which.add_argument("--groups", type=positive, default=3, metavar="N", help="how many to train again (3)")

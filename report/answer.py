@@ -62,10 +62,10 @@ def second_comparison(readings: Readings) -> str:
     ahead = []
     for reading, four in readings.items():
         epochs, share = timecourse.earlier(four[1].accuracy, four[2].accuracy)
-        ahead.append(f"under {reading} by a median of {epochs:g} and in {share:.0f} % of the trials")
+        ahead.append(f"under {reading} by {epochs:g} in the median, and in {share:.0f} % of the trials")
     plain, momentum = (d.mean for d in step.differences.values())
     kind = "what it brings is above all an earlier start" if 0 <= momentum < plain / 2 else "it starts at another time"
-    return f"**A second comparison on the side** ({step.name}): {worth(step)}; {kind} (epochs: {'; '.join(ahead)})."
+    return f"**A second comparison on the side** ({step.name}): {worth(step)}; {kind} (in epochs {'; '.join(ahead)})."
 
 
 def naming(readings: Readings) -> str:

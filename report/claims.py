@@ -31,7 +31,7 @@ from lib import Result, paired
 from report import statistics, study
 from report.comparison import Comparison, last_difference
 from report.statistics import ALPHA, CHANCE, MARGIN, Array, Estimate, PairedDifference, signed
-from report.timecourse import spans
+from report.timecourse import sides, spans
 
 TOO_FEW = "too few trials for a verdict"
 VERDICTS = ("reproduced", "contradicted", "undecided", "vacuous")
@@ -180,9 +180,8 @@ def stopping(readings: Mapping[str, Sequence[Result]]) -> list[Row]:
     for figure, (reading, results) in itertools.product(figures, readings.items()):
         curves = {result.experiment.architecture: result.accuracy for result in results}
         a, b = (curves[side.architecture] for side in (figure.a, figure.b))
-        found = [statistics.paired_difference(*pair) for pair in zip(a.T, b.T, strict=True)]
-        sides = (np.array([d.low > 0 for d in found]), np.array([d.high < 0 for d in found]))
-        said = (", ".join(_span(*each) for each in spans(side)) or "none" for side in sides)
+        after = sides(a, b)
+        said = (", ".join(_span(*each) for each in spans(after == side)) or "none" for side in (1, -1))
         table.append((figure.number, figure.against, reading, *said))
     return table
 

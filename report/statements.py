@@ -5,9 +5,11 @@ value of `Statement.outcome`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -310,15 +312,19 @@ def names_digits(experiment: Experiment) -> bool:
     return CLASSES in [task for head, task in heads_of(find(experiment.architecture)).items() if head != "answer"]
 
 
-def measures(experiment: Experiment) -> Sequence[str]:
+def measures(experiment: Experiment) -> tuple[str, ...]:
     """Return what is measured at the end of a training."""
     return WITH_NAMES if names_digits(experiment) else ALONE
 
 
-def train(store: Store, trials: int = TRIALS, **options: Any) -> None:
-    """Train what a store lacks of all this, experiment by experiment; options as of `lib.run_study`."""
-    for experiment in asked():
-        run_study([experiment], trials, store=store, measures=measures(experiment), **options)
+def train(store: Store, trials: int = TRIALS, executor: Executor | None = None, **options: Any) -> None:
+    """Train what a store lacks of all this, in the order of `asked`; options as of `lib.run_study`.
+
+    An executor may have workers for all of it at once: it is given together what has the same measures.
+    """
+    order = asked() if executor is None else sorted(asked(), key=measures)
+    for names, experiments in groupby(order, key=measures):
+        run_study(list(experiments), trials, store=store, measures=names, executor=executor, **options)
 
 
 def store() -> Store:

@@ -102,6 +102,17 @@ def spans(below: ArrayLike) -> list[tuple[int, int]]:
     return [(int(first) + 1, int(last)) for first, last in zip(starts, ends, strict=True)]
 
 
+def sides(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
+    """Return what b - a says after each epoch, `[epochs]`, of two networks `[trials, epochs]`.
+
+    It is 1 where the 95 % interval of the mean difference, of that epoch by itself, lies above 0, -1 where it lies
+    below, else 0. Raises ValueError as `statistics.paired_difference`.
+    """
+    pairs = zip(np.asarray(a).T, np.asarray(b).T, strict=True)
+    found = [statistics.paired_difference(*pair) for pair in pairs]
+    return np.array([int(each.low > 0) - int(each.high < 0) for each in found])
+
+
 def other_sign(a: ArrayLike, b: ArrayLike, n: int, paired: bool = True, draws: int = 20_000, seed: int = 0) -> float:
     """Chance in percent that `n` trials would give the mean of b - a the other sign than all have; `[trials]` each.
 

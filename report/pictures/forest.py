@@ -44,7 +44,7 @@ def forest(
         ax.grid(visible=False)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        ax.set_yticklabels([reading for reading, *_ in rows] if not column else [], fontsize=7.5)
+        ax.set_yticklabels([reading for reading, *_ in rows] if not column else [], fontsize=7)
         ax.set_xlabel("points")
 
 

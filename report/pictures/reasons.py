@@ -1,11 +1,10 @@
-"""The figures of why names are not used, and of the common time axis: arrays and axes in, axes out."""
+"""The figures of why names are not used: arrays and axes in, axes out."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from report.pictures.style import COLOURS, GREY, INK
 
@@ -65,23 +64,3 @@ def extractors(ax: Axes, reached: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> 
     ax.set_xticks(places, [name.replace(" and ", "\nand ") for name in reached])
     ax.set(xlim=(-0.4, len(reached) - 0.3), xlabel="the frozen extractor was", ylabel="accuracy (%)")
     return ax
-
-
-def common_time(
-    axes: NDArray[Any], slow: Mapping[str, ArrayLike], fast: Mapping[str, ArrayLike], clock: Mapping[str, float]
-) -> None:
-    """Mean curves `[epochs]` of each network in either way, on one time axis: `clock` slow epochs are one fast one.
-
-    `axes` are rows of panels, one per network.
-    """
-    for ax, name in zip(axes.flat, slow, strict=True):
-        for curve, unit, line in ((slow[name], clock[name], "--"), (fast[name], 1.0, "-")):
-            ax.plot(np.arange(1, np.size(curve) + 1) / unit, np.asarray(curve), line, color=COLOURS[name])
-        ax.set_title(f"{name}: {clock[name]:.1f} to 1", loc="left")
-        ax.set_xscale("log")
-        ax.set_xticks([0.3, 1, 3, 10, 30, 100], ["0.3", "1", "3", "10", "30", "100"])
-        ax.minorticks_off()
-    for ax in axes[:, 0]:
-        ax.set_ylabel("test accuracy (%)")
-    for ax in axes[-1]:
-        ax.set_xlabel("epochs with momentum 0.9")

@@ -1,5 +1,6 @@
 """The whole benchmark: what `python -m report bench` runs."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -35,5 +36,7 @@ def bench(quick: bool = False, long: bool = False, output: Path | None = None) -
         }
         times = measure(plan)
         measured.write(file, {"about": about, "settings": settings, **times, "scaling": measure_scaling(plan)})
+        for sentence in () if quick else measured.warnings(measured.read(file)):  # the numbers of `quick` mean nothing
+            print(sentence, file=sys.stderr)
     print(f"{file}, in {time.perf_counter() - start:.0f} s")
     return file

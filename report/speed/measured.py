@@ -25,6 +25,7 @@ UNITS = {
     "relative_to_wsn": "this speedup over WSN's, of the same round",
     "times_floor": "this time over the floor",
 }
+LEAST_SPEEDUP, MOST_FLOORS = 10, 1.2  # times the textbook loop, times the floor: beyond these the benchmark warns
 METHODS = {  # how tables and figures call them
     "textbook": "textbook loop",
     "textbook, memory kept": "textbook loop, memory kept",
@@ -124,6 +125,20 @@ def one(measured: Measured, method: str, experiment: str = "WSN") -> Row:
     """Return the row of one experiment and method (of several stacks the fastest)."""
     found: list[Row] = [row for row in measured["rows"] if (row["experiment"], row["method"]) == (experiment, method)]
     return min(found, key=lambda row: row["total_ms"]["median"])
+
+
+def warnings(measured: Measured) -> list[str]:
+    """Say which experiments the compiled block trains too slowly: a sentence per limit, nothing where all is well."""
+    rows: list[Row] = [row for row in measured["rows"] if row["method"] == "fused"]
+    speed = {row["experiment"]: row["speedup"]["median"] for row in rows}
+    floors = {row["experiment"]: row["times_floor"]["median"] for row in rows}
+    slow = [f"{name} {value:.1f}" for name, value in speed.items() if value < LEAST_SPEEDUP]
+    high = [f"{name} {value:.2f}" for name, value in floors.items() if value > MOST_FLOORS]
+    said = {
+        f"below {LEAST_SPEEDUP} times the textbook loop's speed": slow,
+        f"above {MOST_FLOORS} times the floor": high,
+    }
+    return [f"warning: the compiled block is {limit}: {', '.join(found)}" for limit, found in said.items() if found]
 
 
 def floor_ms(row: Row) -> float:

@@ -645,11 +645,14 @@ def said(capsys):
 def test_it_is_said_that_a_plain_module_trains_one_by_one_and_is_slower(tmp_path, capsys):
     run(tiny(MIXED), tmp_path, progress=True)
     assert said(capsys) == [
-        "training 3 trials (Mixed), 1 at a time",
+        "training 3 trials (Mixed), by the executor's workers",
         "Mixed: a plain module, whose trials train one by one: slower than a stack of trials",
     ]
     run(tiny(MIXED), tmp_path, 4, progress=True)
-    assert said(capsys)[:2] == ["3 of 4 trials are stored and kept", "training 1 trials (Mixed), 1 at a time"]
+    assert said(capsys)[:2] == [
+        "3 of 4 trials are stored and kept",
+        "training 1 trials (Mixed), by the executor's workers",
+    ]
     run(tiny(MIXED), tmp_path, progress=True)
     assert said(capsys) == []
 

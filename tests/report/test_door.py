@@ -46,7 +46,7 @@ def test_help_lists_every_command_and_each_says_its_options(capsys):
     for command, options in (
         ("build", "--output"),
         ("quick", "--output"),
-        ("study", "--dry-run"),
+        ("study", "--dry-run --scheduler"),
         ("verify", "--groups --each --seed --results --device"),
         ("bench", "--quick --long --output"),
         ("gpu", "--output"),

@@ -125,7 +125,7 @@ from report import build, study
 assert Experiment.parse("FIFTH momentum=0.9") not in study.EXPERIMENTS
 print(len(study.EXPERIMENTS), len(build.contents(study.EXPERIMENTS)))
 """
-    assert run(script) == ["20", "24"]  # 17 comparisons and 7 other notebooks
+    assert run(script) == ["20", "27"]  # 17 comparisons and 10 other notebooks
 
 
 def test_reading_results_takes_no_torch():

@@ -142,3 +142,11 @@ def test_right_answers_are_counted_by_distance():
         table[:, 0, distance] = 1, 1
     result = Result(Experiment.parse("SN"), 2, ({"last_table": table.tolist()},))
     assert t.right_by_distance(result).tolist() == [50.0, 50.0, *[100.0] * 8]
+
+
+def test_sides_say_where_the_interval_of_an_epoch_excludes_0():
+    a = np.zeros((4, 3))
+    b = np.array([[1.0, -1, 1], [2, -2, -1], [1, -1, 1], [2, -2, -1]])
+    assert t.sides(a, b).tolist() == [1, -1, 0]
+    with pytest.raises(ValueError):
+        t.sides(a, b[:, :2])

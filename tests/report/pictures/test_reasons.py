@@ -33,15 +33,6 @@ def test_extractors_are_read_in_two_ways(ax):
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["untrained", "trained to compare\nand to name"]
 
 
-def test_two_ways_share_an_axis_of_time():
-    fig, axes = plt.subplots(2, 1, squeeze=False)
-    reasons.common_time(axes, {"SN": [50, 60], "WSN": [51, 61]}, {"SN": [55], "WSN": [56]}, {"SN": 8.0, "WSN": 7.5})
-    dashed, solid = axes[1, 0].lines
-    assert dashed.get_xdata() == pytest.approx([1 / 7.5, 2 / 7.5]) and solid.get_xdata() == pytest.approx([1])
-    assert axes[0, 0].get_title(loc="left") == "SN: 8.0 to 1"
-    plt.close(fig)
-
-
 def test_a_level_says_what_reaches_it(ax):
     reasons.level(ax, 83.4, "WSN")
     assert words(ax) == ["WSN"] and ax.lines[0].get_ydata()[0] == 83.4

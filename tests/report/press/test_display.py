@@ -21,6 +21,7 @@ def outputs(monkeypatch):
         stored.append((shown if raw else {"text/markdown": shown.data}, metadata or {}))
 
     monkeypatch.setattr(display, "display", store)
+    monkeypatch.setattr(display.read, "noted", {})  # what other tests have read
     return stored
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lib.machine import ROOT
-from report.speed import measured
+from report.speed import benchmark, measured
 from report.speed.measured import METHODS
 
 
@@ -42,6 +42,34 @@ def test_the_published_file_is_read_and_looked_up():
     fastest = min((row for row in rows if row["method"] == "vmap"), key=lambda row: row["total_ms"]["median"])
     assert measured.one(published, "vmap") == fastest
     assert set(measured.Row.__annotations__) == set(fastest)
+
+
+def row(experiment, speedup, floors, method="fused"):
+    return {
+        "experiment": experiment,
+        "method": method,
+        "speedup": {"median": speedup},
+        "times_floor": {"median": floors},
+    }
+
+
+def test_a_warning_names_what_is_too_near_the_textbook_loop_or_too_far_from_the_floor():
+    within = [row("WSN", 10, 1.2), row("WSN", 1, 18, "textbook"), row("WSN", 2, 9, "torch")]
+    assert measured.warnings({"rows": within}) == []
+    assert measured.warnings({"rows": [*within, row("SN", 9.94, 1.1), row("SAUX", 8, 1.21)]}) == [
+        "warning: the compiled block is below 10 times the textbook loop's speed: SN 9.9, SAUX 8.0",
+        "warning: the compiled block is above 1.2 times the floor: SAUX 1.21",
+    ]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_benchmark_says_its_warnings_but_not_of_the_tiny_run(quick, tmp_path, monkeypatch, capsys):
+    slow = {"rows": [row("SN", 2, 1)], "rate_gflops": {}}
+    monkeypatch.setattr(benchmark, "measure", lambda plan: slow)
+    monkeypatch.setattr(benchmark, "measure_scaling", lambda plan: {})
+    benchmark.bench(quick=quick, output=tmp_path / "benchmark.json")
+    said = "warning: the compiled block is below 10 times the textbook loop's speed: SN 2.0\n"
+    assert capsys.readouterr().err == ("" if quick else said)
 
 
 @pytest.mark.parametrize("module", ["report.speed.measured", "report.speed.tables", "report.speed.memory"])

@@ -1,0 +1,88 @@
+"""The answer's sentences follow the intervals, and a finding is said only where the results carry it."""
+
+import numpy as np
+import pytest
+
+from report import answer, claims, statements
+from report.press import display
+from report.statements import BY_MOMENTUM, NAMES, NAMES_ONE, SCORE
+from tests.report.test_claims import AS_CLAIMED, NO_DIFFERENCE, OPPOSITE, curve, four
+
+PLAIN, MOMENTUM = "plain SGD", "SGD with momentum 0.9"
+
+
+def readings(plain, momentum):
+    """Two readings whose trials reach 65 %, so that take-off can be told."""
+    return {PLAIN: four(**plain), MOMENTUM: four(**momentum)}
+
+
+def read(known=96.0, used=97.0):
+    """Read scores of 80 % but for the names of CAUX, and for the network that reads nothing but names."""
+    special = {(BY_MOMENTUM["CAUX"], NAMES): known, (NAMES_ONE, SCORE): used}
+    rng = np.random.default_rng(0)
+    return lambda experiment, value: special.get((experiment, value), 80.0) + rng.normal(0, 0.5, 50)
+
+
+def test_what_an_interval_decides_chooses_the_word():
+    both = readings({**AS_CLAIMED, "caux": curve(at_80=70, last=71)}, {**AS_CLAIMED, "caux": curve(last=86)})
+    assert "under plain SGD it brings +" in answer.sharing(both)
+    naming = answer.naming(both)
+    assert "under plain SGD it costs −" in naming and "under SGD with momentum 0.9 it brings +" in naming
+    assert naming.endswith("it costs on the way, where a hundred plain epochs stop, and pays at the end.")
+    other = answer.naming(readings(AS_CLAIMED, AS_CLAIMED))
+    assert "it costs −" in other and "pays at the end" not in other
+
+
+def test_an_interval_that_holds_nought_settles_no_sign():
+    said = answer.worth(answer.steps(readings(NO_DIFFERENCE, OPPOSITE))[0])
+    assert said.startswith("under plain SGD its sign stays open: ") and "it costs −" in said
+
+
+def test_a_changed_result_changes_its_sentence():
+    before, after = (readings(AS_CLAIMED, AS_CLAIMED) for _ in range(2))
+    correct = after[PLAIN][1].records[0]["test_correct"]
+    correct[0][-1] -= 50
+    assert answer.sharing(before) != answer.sharing(after)
+    assert answer.naming(before) == answer.naming(after)
+
+
+def test_the_finding_is_said_only_where_names_are_known_and_pay():
+    assert answer.holds(read())
+    assert "would answer 96" in answer.names(read()) and answer.FINDING in answer.names(read())
+    for changed in (read(known=80.0), read(used=80.0), read(known=70.0)):
+        assert not answer.holds(changed)
+        with pytest.raises(ValueError, match="the results do not say any more: Knowing the names"):
+            answer.names(changed)
+        with pytest.raises(ValueError, match="the results do not say any more: A heading"):
+            display.guard("A heading", answer.holds(changed))
+    display.guard("A heading", holds=True)
+
+
+def test_the_study_alone_says_three_sentences_and_the_statements_a_fourth():
+    both = readings(AS_CLAIMED, AS_CLAIMED)
+    assert len(answer.sentences(both)) == 3 and len(answer.sentences(both, read())) == 4
+
+
+def test_the_short_table_has_the_ledger_s_verdicts():
+    both = readings(AS_CLAIMED, OPPOSITE)
+    ledger = claims.ledger(both)
+    rows = answer.claim_rows(ledger)
+    assert [row[0] for row in rows] == [d.claim for d in claims.DEFINITIONS]
+    verdicts = {(c.claim, c.reading): c.verdict for c in ledger}
+    assert [row[2:] for row in rows] == [tuple(verdicts[row[0], reading] for reading in both) for row in rows]
+    assert rows[3][1] == "[6b](#fig-6b)"
+
+
+def test_the_scores_of_further_readings_are_paired_in_the_same_steps():
+    scores = {name: np.array([80.0, 81.0, 82.0]) + i for i, name in enumerate(statements.NETWORKS)}
+
+    class Scored:
+        def __init__(self, name):
+            self.name = name
+
+        def values(self, name):
+            assert name == SCORE
+            return scores[self.name]
+
+    found = answer.at_the_end({"Adam": [Scored(name) for name in statements.NETWORKS]})
+    assert [each.mean for each in found["Adam"]] == [1, 1, 1]
