@@ -159,7 +159,7 @@ def write(
     finding = f": {study.FINDING[0].lower()}{study.FINDING[1:]}" if any(s.name == "6-names" for s in steps) else ""
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
     nb = merge(
-        run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores()),
+        run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores(), say=said),
         headings=[step.heading for step in steps],
         title=TITLE + finding,
         authors=authors(),
@@ -170,11 +170,17 @@ def write(
         sources=freshness.whole(freshness.digests()),
         address=address(),
     )
+    said("all notebooks have run; the page and the PDF are rendered")
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
     manifest = Attachment("manifest.json", "How each figure and each table was made", made.manifest(nb))
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=[manifest, *attachments])
     write_figures(nb, folder / "figures")
     files.write(folder / manifest.name, manifest.text)
+
+
+def said(text: str) -> None:
+    """Say at once, on stderr, how far the report is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def authors() -> list[str]:
