@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import pypandoc
@@ -48,7 +48,16 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 BAR = r"\d%\||it/s|s/it"  # a progress bar says so in plain text
 OBJECT = r"\s*(<[\w.]+( object)?( at 0x[0-9a-f]+)?>)?\s*"  # plain text that says nothing of what is displayed
 NOISE = ("Error running Lua:", "Failing because there were warnings.")
+ATTACHED = {".json": "application/json", ".csv": "text/csv"}  # kinds of files that a PDF can bring along
 Block = dict[str, Any]  # a kind, the name of a function in templates/report.lua, and what that needs
+
+
+class Attachment(NamedTuple):
+    """A file that a PDF brings along: its name, what it is in a few words, and its text."""
+
+    name: str
+    description: str
+    text: str
 
 
 def finished(nb: NotebookNode, name: str) -> None:
@@ -137,12 +146,23 @@ def write_html(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: 
     files.write(Path(path), page)
 
 
-def write_pdf(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: Path | None = None) -> None:
-    """Render `nb` as an accessible PDF (PDF/UA-1); the same notebook gives the same bytes.
+def write_pdf(
+    nb: NotebookNode,
+    path: str | os.PathLike[str],
+    *,
+    bibliography: Path | None = None,
+    attachments: Sequence[Attachment] = (),
+) -> None:
+    """Render `nb` as an accessible PDF (PDF/UA-1) that brings `attachments` along; the same gives the same bytes.
 
-    Raises ValueError as `write_html` does, and typst.TypstError when the text cannot be set.
+    Raises ValueError as `write_html` does and for an attachment that is neither JSON nor CSV, and typst.TypstError when
+    the text cannot be set.
     """
-    document, _ = ReportPDF(bibliography=str(bibliography or "")).from_notebook_node(nb)
+    if strange := [each.name for each in attachments if Path(each.name).suffix not in ATTACHED]:
+        raise ValueError(f"attachments have {show(strange[0])}; allowed: names that end with {' or '.join(ATTACHED)}")
+    exporter = ReportPDF(bibliography=str(bibliography or ""))
+    exporter.attachments = attachments
+    document, _ = exporter.from_notebook_node(nb)
     files.write(Path(path), document)
 
 
@@ -359,6 +379,7 @@ class ReportPDF(_Report):
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
     template, to = "report.typ", "typst-citations"  # citations: pandoc has resolved them
+    attachments: Sequence[Attachment] = ()
 
     def literal(self, text: str) -> str:
         """Return a Typst string."""
@@ -377,10 +398,17 @@ class ReportPDF(_Report):
         wide = f", width: {float(width[:-2]) * 0.75:g}pt" if width.endswith("px") else width and f", width: {width}"
         return f"#box(image({self.literal(name)}, alt: {self.literal(alt)}{wide}));"
 
+    def attached(self, file: Attachment) -> str:
+        """Return Typst's call that attaches a file."""
+        kind, name, what = map(self.literal, (ATTACHED[Path(file.name).suffix], file.name, file.description))
+        return f'\n#pdf.attach({name}, description: {what}, mime-type: {kind}, relationship: "supplement")'
+
     def rendered(self, document: str) -> bytes:
         """Set the document; it sees only its own folder and the fonts that come with Typst and matplotlib."""
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {**self.pictures, "report.typ": document.encode()}.items():
+            brought = {each.name: each.text.encode() for each in self.attachments}
+            document += "".join(map(self.attached, self.attachments))
+            for name, content in {**self.pictures, **brought, "report.typ": document.encode()}.items():
                 Path(folder, name).write_bytes(content)
             return typst.compile(
                 str(Path(folder, "report.typ")),
