@@ -218,7 +218,7 @@ class _Report(Exporter):
             return _printed(text)
         if output.output_type == "error":
             return _printed("\n".join(output.traceback))
-        report, data = output.metadata.get("report", {}), output.data
+        report, data = dict(output.metadata.get("report", {})), output.data
         label, text = report.get("id"), data.get("text/plain", "")
         if label is not None and not re.fullmatch(LABEL, label):
             raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
@@ -227,7 +227,8 @@ class _Report(Exporter):
         if mime := next((mime for mime in images.MIMES if mime in data), ""):
             alt = report.get("alt") or (text if not re.fullmatch(OBJECT, text) else "Figure")
             content = data[mime] if mime == "image/svg+xml" else images.decode(data[mime], alt)
-            return {**report, "kind": "figure", "picture": self.shown(self.kept(content, alt, alt), alt)}
+            picture, narrow = self.shown(self.kept(content, alt, alt), alt), report.pop("narrow", "")
+            return {**report, "kind": "figure", "picture": self.either(picture, narrow, alt) if narrow else picture}
         if "text/markdown" in data:
             return {**report, "kind": "table" if label else "markdown", "text": data["text/markdown"]}
         others = sorted(set(data) - {"text/plain"})
@@ -273,6 +274,10 @@ class _Report(Exporter):
         """Return the markup that shows one of `pictures` as a figure."""
         raise NotImplementedError
 
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return the markup that shows `picture`, or on a narrow page, if the output knows one, the SVG `narrow`."""
+        return picture
+
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the markup that shows one of `pictures` within a text; `width` is "300px", "50%" or empty."""
         raise NotImplementedError
@@ -309,6 +314,11 @@ class ReportHTML(_Report):
         if name.endswith(".svg"):
             return self.pictures[name].decode()
         return f'<img alt="{self.literal(alt)}" src="{self.address(name)}">'
+
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return both; the style sheet shows one of them, by the page's width."""
+        both = {"wide": picture, "narrow": self.shown(self.kept(narrow, alt, alt), alt)}
+        return "".join(svg.replace("<svg ", f'<svg class="{name}" ', 1) for name, svg in both.items())
 
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the picture with a data address, no wider than the page."""
