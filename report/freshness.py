@@ -29,6 +29,7 @@ SOURCES = (
     "report/pictures/*.mplstyle",
     "report/press/templates/*",
     "report/published/benchmark.json",
+    "report/speed/cluster.json",
     "report/census.csv",
     "report/results*/*/*.json.gz",
 )

@@ -28,7 +28,8 @@ def timeline(
     below, and 0 where that is undecided.
     """
     fig = plt.figure(figsize=(WIDTH, 6.2), layout="constrained")
-    above, below = fig.subfigures(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
+    rows = fig.add_gridspec(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
+    above, below = (fig.add_subfigure(rows[row]) for row in (0, 1))
     axes = above.subplots(2, 2, sharex=True, sharey=True)
     for ax, name in zip(axes.flat, slow, strict=True):
         trainings(ax, name, slow[name], fast[name], clock)
@@ -62,7 +63,7 @@ def _trials(ax: Axes, values: Array, unit: float, colour: str) -> None:
 
 
 def _median(
-    ax: Axes, words: str, values: Array, unit: float, place: tuple[int, int], ha: str = "left", **look: str
+    ax: Axes, words: str, values: Array, unit: float, place: tuple[int, int], ha: str = "left", **look: Any
 ) -> None:
     time, median = _times(values, unit), np.median(values, axis=0)
     ax.plot(time, median, lw=1.6, **look)

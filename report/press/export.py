@@ -256,7 +256,7 @@ class _Report(Exporter):
             return _printed(text)
         if output.output_type == "error":
             return _printed("\n".join(output.traceback))
-        report, data = output.metadata.get("report", {}), output.data
+        report, data = dict(output.metadata.get("report", {})), output.data
         label, text = report.get("id"), data.get("text/plain", "")
         if label is not None and not re.fullmatch(LABEL, label):
             raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
@@ -265,8 +265,12 @@ class _Report(Exporter):
         if mime := next((mime for mime in images.MIMES if mime in data), ""):
             alt = report.get("alt") or (text if not re.fullmatch(OBJECT, text) else "Figure")
             content = data[mime] if mime == "image/svg+xml" else images.decode(data[mime], alt)
-            picture = self.shown(self.kept(content, alt, alt), alt)
-            return {**_said(report), "kind": "figure", "picture": picture}
+            picture, narrow = self.shown(self.kept(content, alt, alt), alt), report.get("narrow", "")
+            return {
+                **_said(report),
+                "kind": "figure",
+                "picture": self.either(picture, narrow, alt) if narrow else picture,
+            }
         if "text/markdown" in data:
             return {**_said(report), "kind": "table" if label else "markdown", "text": data["text/markdown"]}
         others = sorted(set(data) - {"text/plain"})
@@ -316,6 +320,10 @@ class _Report(Exporter):
         """Return the markup that goes below a numbered figure or table; most outputs have none."""
         return ""
 
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return the markup that shows `picture`, or on a narrow page, if the output knows one, the SVG `narrow`."""
+        return picture
+
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the markup that shows one of `pictures` within a text; `width` is "300px", "50%" or empty."""
         raise NotImplementedError
@@ -356,6 +364,11 @@ class ReportHTML(_Report):
     def below(self, output: NotebookNode) -> str:
         """Return the fold that says how a figure or a table was made."""
         return made.fold(output, self.project)
+
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return both; the style sheet shows one of them, by the page's width."""
+        both = {"wide": picture, "narrow": self.shown(self.kept(narrow, alt, alt), alt)}
+        return "".join(svg.replace("<svg ", f'<svg class="{name}" ', 1) for name, svg in both.items())
 
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the picture with a data address, no wider than the page."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from lib import Store, cluster, run_study, workers
-from lib.machine import ROOT
 from lib.workers import StudyError
 from report.__main__ import main
+from report.speed.cluster import Loopback
 from tests.lib.own import tiny
 from tests.lib.test_workers import records_of, wait_for
 
@@ -27,41 +26,6 @@ TRIALS, EPOCHS = 60, 3  # groups 0-24, 25-49, 50-59
 WAITING = "tests.lib.own:Waiting"
 
 
-class Cluster:
-    """A scheduler and its workers: processes of one thread each."""
-
-    def __init__(self, folder, **variables):
-        self.folder, self.processes, self.variables = folder, {}, variables
-        file = folder / "scheduler.json"
-        self.scheduler = self.start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        assert wait_for(file.exists, 60), "the scheduler never began"
-        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-            self.address = client.scheduler.address
-
-    def start(self, what, *options):
-        """Start `dask scheduler` or `dask worker`."""
-        with (self.folder / "dask.log").open("a") as log:
-            command = [sys.executable, "-m", "dask", what, "--no-dashboard", *options]
-            process = subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self.variables}, stdout=log, stderr=subprocess.STDOUT
-            )
-        self.processes[process.pid] = process
-        return process
-
-    def work(self, number):
-        """Start workers, and wait for them."""
-        options = ["--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder)]
-        for _ in range(number):
-            self.start("worker", self.address, *options)
-        with distributed.Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(number, timeout=120)
-
-    def end(self):
-        for process in self.processes.values():
-            process.kill()
-            process.wait()
-
-
 @pytest.fixture
 def started(tmp_path):
     """Start a cluster of so many workers; what they train notes its events in `events.log` beside their folder."""
@@ -69,7 +33,7 @@ def started(tmp_path):
 
     def start(number, **variables):
         (tmp_path / "dask").mkdir()
-        several.append(Cluster(tmp_path / "dask", EVENT_LOG=str(tmp_path / "events.log"), **variables))
+        several.append(Loopback(tmp_path / "dask", EVENT_LOG=str(tmp_path / "events.log"), **variables))
         several[-1].work(number)
         return several[-1]
 

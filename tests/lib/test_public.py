@@ -64,7 +64,7 @@ def test_the_readmes_own_network_and_setting_are_as_it_says(own_module, tmp_path
     """The other example: a plain module in a file, as its name in the command beneath says."""
     text = (ROOT / "README.md").read_text()
     [example] = [each for each in re.findall(r"```python\n(.*?)```", text, re.S) if "nn.Module" in each]
-    assert example.startswith("# mynet.py\n") and "-p b mynet:Mine" in text
+    assert example.startswith("# own/mynet.py\n") and "-p b mynet:Mine" in text
     name = f"{own_module(example)}:Mine"
     assert lib.check_architecture(name) == []
     e = lib.Experiment.parse(

@@ -583,3 +583,16 @@ def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed
     page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
     assert "<h1>Does it rise?</h1>" in page.source
     assert "1 Method" in page.text
+
+
+def test_a_page_has_the_narrow_figure_too_and_print_has_one(tmp_path):
+    box = '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="9"><rect id="a" width="{0}" height="9"/></svg>'
+    cell = displayed(**{"image/svg+xml": box.format(90), "text/plain": "A box"})
+    cell.outputs[0].metadata = {"report": {"id": "fig-a", "caption": "C.", "alt": "A box", "narrow": box.format(20)}}
+    nb = notebook("[x](#fig-a)")
+    nb.cells.insert(1, cell)
+    page, pdf = both(nb, tmp_path)
+    shown = [(a.get("class"), a["width"], a["aria-label"]) for tag, a in page.elements if tag == "svg"]
+    assert shown == [("wide", "90", "A box"), ("narrow", "20", "A box")]
+    assert len({a["id"] for tag, a in page.elements if tag == "rect"}) == 2
+    assert "narrow" not in text_of(pdf)

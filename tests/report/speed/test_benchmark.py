@@ -78,7 +78,13 @@ def test_the_notebook_shows_the_quick_run(file, tmp_path):
     nb = nbformat.read(executed, as_version=4)
     outputs = [output for cell in nb.cells for output in cell.get("outputs", ())]
     labels = [output.get("metadata", {}).get("report", {}).get("id") for output in outputs]
-    assert {"fig-benchmark", "tbl-benchmark", "tbl-benchmark-all", "tbl-benchmark-scaling"} <= set(labels)
+    assert {
+        "fig-benchmark",
+        "tbl-benchmark",
+        "tbl-benchmark-all",
+        "tbl-benchmark-scaling",
+        "tbl-benchmark-cluster",
+    } <= set(labels)
     text = "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
     assert "times as fast as a textbook loop" in text
     assert "embedded in scikit-learn" in text, "it says whose digits these are"
