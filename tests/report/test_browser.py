@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from lib.machine import ROOT
+from report.press.export import write_html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 CHROMIUM = shutil.which("chromium")
@@ -50,4 +52,58 @@ def test_the_page_reads_well(browser, width, scheme):
     folded = page.locator("main details").first
     folded.locator("summary").click()
     assert folded.evaluate("element => element.open")
+    page.close()
+
+
+@pytest.fixture
+def long_page(tmp_path):
+    """A page of two chapters with two sections each, every one longer than a screen."""
+    texts = [f"# Chapter {i}\n\n## Part {i}a\n\n{LONG}\n\n## Part {i}b\n\n{LONG}" for i in (1, 2)]
+    write_html(new_notebook(cells=[new_markdown_cell(text) for text in texts]), tmp_path / "long.html")
+    return (tmp_path / "long.html").as_uri()
+
+
+LONG = "\n\n".join(["Much is said here. " * 20] * 20)
+
+
+def test_the_contents_follow_the_reading(browser, long_page):
+    page = browser.new_page(viewport={"width": 1400, "height": 800})
+    page.goto(long_page)
+    if not page.evaluate("CSS.supports('scroll-target-group: auto')"):
+        pytest.skip("this Chromium does not know what is read")
+    beside = page.locator(".contents.wide")
+    for read, others in (("2b", "1"), ("1b", "2")):
+        page.locator(f"#s-part-{read}").evaluate("heading => heading.scrollIntoView()")
+        page.mouse.wheel(0, 60)
+        sync_api.expect(beside.get_by_text(f"Part {read}")).to_be_visible()
+        sync_api.expect(beside.get_by_text(f"Part {read}")).to_have_css("font-weight", "600")
+        sync_api.expect(beside.get_by_text(f"Part {others}a")).to_be_hidden()
+        sync_api.expect(beside.get_by_text(f"Chapter {others}")).to_be_in_viewport()
+    page.close()
+
+
+def test_a_phone_has_a_way_back_and_a_wide_screen_none(browser, long_page):
+    for width, shown in ((360, True), (1400, False)):
+        page = browser.new_page(viewport={"width": width, "height": 700})
+        page.goto(f"{long_page}#s-part-2b")
+        back = page.locator("a.back")
+        assert back.is_visible() == shown
+        if shown:
+            back.click()
+            sync_api.expect(page.locator("details#contents")).to_be_in_viewport()
+        page.close()
+
+
+def test_a_heading_s_link_to_itself_shows_when_it_is_pointed_at_or_reached_by_keyboard(browser, long_page):
+    page = browser.new_page(viewport={"width": 1400, "height": 800})
+    page.goto(long_page)
+    heading = page.get_by_role("heading", name="Part 1a")
+    link = heading.get_by_role("link", name="Link to Section 1.1")
+    for show in (heading.hover, link.focus):
+        sync_api.expect(link).to_have_css("opacity", "0")
+        show()
+        sync_api.expect(link).to_have_css("opacity", "1")
+        page.mouse.move(0, 0)
+    link.press("Enter")
+    assert page.url.endswith("#s-part-1a")
     page.close()
