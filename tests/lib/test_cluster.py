@@ -93,6 +93,7 @@ def test_a_killed_worker_loses_nothing_and_the_bits_are_those_of_local_processes
 
 
 @needs_dask
+@pytest.mark.slow
 def test_a_scheduler_that_ends_is_said_and_what_is_finished_is_kept(started, tmp_path, monkeypatch):
     experiment, there, dask = tiny(WAITING, epochs=EPOCHS), tmp_path / "there", started(1)
     monkeypatch.setattr(workers, "progress_bar", lambda *_: Bar(lambda _: dask.scheduler.kill()))
@@ -105,6 +106,7 @@ def test_a_scheduler_that_ends_is_said_and_what_is_finished_is_kept(started, tmp
 
 
 @needs_dask
+@pytest.mark.slow
 def test_a_group_that_fails_on_a_cluster_is_named_and_the_others_are_kept(started, tmp_path):
     experiment, there = tiny("tests.lib.own:Eventful"), tmp_path / "there"
     with cluster.connected(started(1, EVENT="fail 2").address) as executor:
