@@ -15,10 +15,10 @@ from nbformat import NotebookNode
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
-from report import freshness, provenance, study
+from report import claims, freshness, provenance, publish, study
 from report.inventory import stored_results
 from report.press import made
-from report.press.export import merge, write_html, write_pdf
+from report.press.export import Attachment, merge, write_html, write_pdf
 from report.press.run import run_all
 from report.swap import prepared, put, swap
 
@@ -91,21 +91,38 @@ def build_stored(output: Path) -> None:
     if lacking := outcomes.missing(statements.store()):
         print(f"not in the store, so three chapters are left out: {'; '.join(lacking)}", file=sys.stderr)
         steps = without_statements(steps)
-    render(steps, results, output)
+    render(steps, results, output, attachments=attached(results))
 
 
 def build_small(output: Path, settings: str = QUICK, trials: int = QUICK_TRIALS) -> None:
     """Run the whole chain, small: train the standard experiments with `settings` laid over them, and report on them."""
     experiments = [experiment.changed(settings) for experiment in study.STANDARD]
     results = run_study(experiments, trials)
-    render(contents(experiments, settings, trials), results, output, f"{SUBTITLE}, run small: {settings}")
+    subtitle = f"{SUBTITLE}, run small: {settings}"
+    render(contents(experiments, settings, trials), results, output, subtitle, attached(results, settings))
 
 
-def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subtitle: str = SUBTITLE) -> None:
+def attached(results: Sequence[Result], settings: str = "") -> list[Attachment]:
+    """Return what the PDF brings along of the study's results, `settings` laid over it: the claims, and every trial."""
+    ledger = claims.ledger(study.readings(results, settings))
+    trials = files.table(publish.CSV_HEADER, publish.accuracies(results))
+    return [
+        Attachment("claims.json", "The original's claims, and what became of each", claims.as_json(ledger)),
+        Attachment("accuracy.csv", "The accuracy of every trial after the last epoch", trials),
+    ]
+
+
+def render(
+    steps: Sequence[Step],
+    results: Sequence[Result],
+    output: Path,
+    subtitle: str = SUBTITLE,
+    attachments: Sequence[Attachment] = (),
+) -> None:
     """Run the notebooks and write the report, its figures and the notebooks as they ran to `output`.
 
     These are `report.html`, `report.pdf`, `figures/`, `notebooks/`, and `manifest.json`, which says of every figure and
-    table how it was made.
+    table how it was made; the PDF brings it along, and `attachments`.
 
     All of them are made in a folder of this build's own and put into their places at the end: a build that fails or is
     stopped leaves an earlier report as it was, and two at once do not mix. Notebooks of one that failed are in
@@ -117,7 +134,7 @@ def render(steps: Sequence[Step], results: Sequence[Result], output: Path, subti
     check_output(output)
     with prepared(output, "report") as fresh:
         try:
-            write(steps, results, fresh, subtitle)
+            write(steps, results, fresh, subtitle, attachments)
         except Exception:
             with suppress(OSError):  # there may be none
                 swap(fresh / "notebooks", output / FAILED)
@@ -134,13 +151,15 @@ def check_output(output: Path) -> None:
                 raise FileExistsError(f"{file} is no part of a report, and would be lost: choose another folder")
 
 
-def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtitle: str) -> None:
+def write(
+    steps: Sequence[Step], results: Sequence[Result], folder: Path, subtitle: str, attachments: Sequence[Attachment]
+) -> None:
     """Run the notebooks and write the whole report to an empty folder."""
     to_run = [(NOTEBOOKS / f"{step.name}.ipynb", step.parameters) for step in steps]
     finding = f": {study.FINDING[0].lower()}{study.FINDING[1:]}" if any(s.name == "6-names" for s in steps) else ""
     newest = max(record["provenance"]["started"] for result in results for record in result.records)
     nb = merge(
-        run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores()),
+        run_all(to_run, folder / "notebooks", ROOT, at_a_time=cores(), say=said),
         headings=[step.heading for step in steps],
         title=TITLE + finding,
         authors=authors(),
@@ -151,10 +170,17 @@ def write(steps: Sequence[Step], results: Sequence[Result], folder: Path, subtit
         sources=freshness.whole(freshness.digests()),
         address=address(),
     )
+    said("all notebooks have run; the page and the PDF are rendered")
     write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
-    write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY)
+    manifest = Attachment("manifest.json", "How each figure and each table was made", made.manifest(nb))
+    write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=[manifest, *attachments])
     write_figures(nb, folder / "figures")
-    files.write(folder / "manifest.json", made.manifest(nb))
+    files.write(folder / manifest.name, manifest.text)
+
+
+def said(text: str) -> None:
+    """Say at once, on stderr, how far the report is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def authors() -> list[str]:

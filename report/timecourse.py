@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from lib import Result, seeds
 from lib.datasets import DATASETS
@@ -218,9 +219,34 @@ def shared_digits(answers: ArrayLike, digits: ArrayLike) -> float:
     return float(np.sqrt(max(0.0, usual + between / (trials * pairs) ** 2) / usual))
 
 
-def right_by_distance(result: Result) -> Array:
-    """Percentage of right answers after the last epoch by how far apart the two digits are, `[10]`, over all trials."""
-    table = result.values("last_table").sum(0)  # [class, class, (right, pairs)]
-    first, second = np.indices((len(table), len(table)))
-    by_distance = np.array([table[abs(first - second) == distance].sum(0) for distance in range(len(table))])
-    return np.asarray(100 * by_distance[:, 0] / by_distance[:, 1])
+@dataclass(frozen=True)
+class ByDistance:
+    """Wrong answers in percent by how far apart the two digits are, with the 95 % interval; arrays are `[10]`.
+
+    `shares` are the percentages of all wrong answers, and of all pairs, that each distance has.
+    """
+
+    error: Array
+    low: Array
+    high: Array
+    shares: tuple[Array, Array]
+
+
+def errors_by_distance(result: Result) -> ByDistance:
+    """Return the wrong answers after the last epoch by distance, over all trials.
+
+    Trials have different numbers of pairs at a distance, so the interval is that of a ratio of two sums over trials,
+    by linearisation (Cochran 1977, section 6.4), with Student's t; a single trial has none.
+    """
+    tables = np.array(result.values("last_table"), float)  # [trials, class, class, (right, pairs)]
+    digits = np.arange(tables.shape[1])
+    apart = abs(digits[:, None] - digits)
+    counts = np.stack([tables[:, apart == each].sum(1) for each in digits], axis=1)
+    wrong, pairs = counts[..., 1] - counts[..., 0], counts[..., 1]  # [trials, distance]
+    error, trials = wrong.sum(0) / pairs.sum(0), len(wrong)
+    half = np.full(len(error), np.nan)
+    if trials > 1:
+        squares = np.square(wrong - error * pairs).sum(0) * trials / (trials - 1)
+        half = stats.t.isf(statistics.ALPHA / 2, trials - 1) * np.sqrt(squares) / pairs.sum(0)
+    shares = tuple(100 * each.sum(0) / each.sum() for each in (wrong, pairs))
+    return ByDistance(100 * error, 100 * (error - half), 100 * (error + half), (shares[0], shares[1]))

@@ -128,3 +128,13 @@ def test_no_data_set_and_no_absolute_path_is_committed():
         ):
             text = committed_text(ROOT / name)
             assert not re.search(r"(/home/|/root/|/Users/|C:\\\\Users)", text), name
+
+
+def test_the_report_s_prose_names_every_figure_and_table():
+    """What has a label in a numbered notebook is pointed to in the prose of one of them."""
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    prose = "\n".join([*sources.values(), (ROOT / "report" / "answer.py").read_text(encoding="utf-8")])
+    labels = {label for text in sources.values() for label in re.findall(r'label=f?\\"((?:fig|tbl)-[^\\"]+)', text)}
+    of_many = {"fig-{compared.label}", "fig-{number}"}  # each has a section of its own
+    unnamed = {label for label in labels - of_many if f"(#{label.replace('{number}', '1')})" not in prose}
+    assert len(labels) > 20 and unnamed == set()

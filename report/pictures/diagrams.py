@@ -55,27 +55,79 @@ def _digit(corners: Sequence[tuple[float, float]]) -> np.ndarray:
     return (1.6 - distance).clip(0, 1)
 
 
-class _Diagram:
+class Sheet:
+    """A drawing in millimetres of print, y running down: maps, boxes, lines and texts."""
+
+    def __init__(self) -> None:
+        self.fig = Figure()
+        self.ax = self.fig.add_axes((0, 0, 1, 1))
+        self.ax.set_axis_off()
+
+    def cut(self, width: float, height: float) -> Figure:
+        """Cut the sheet to its size, on white."""
+        self.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
+        self.ax.set(xlim=(0, width), ylim=(height, 0))
+        self.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
+        return self.fig
+
+    def image(self, x: float, y: float, corners: Sequence[tuple[float, float]], size: float = IMAGE) -> None:
+        """Draw a digit, its upper left corner at a point."""
+        edges = np.linspace(0, size, IMAGE + 1)
+        self.ax.pcolormesh(
+            edges + x, edges + y, _digit(corners), cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1, clip_on=False
+        )
+        self.ax.add_patch(Rectangle((x, y), size, size, fc="none", ec=style.GREY, lw=0.7, zorder=3))
+
+    def maps(self, x: float, y: float, shape: tuple[int, ...], *fills: str) -> tuple[float, float]:
+        """Draw square maps around a point, a sheet per 8 channels; return their left and right edges."""
+        channels, _, wide = shape
+        n, step = min(10, max(len(fills), math.ceil(channels / 8))), 0.65
+        half = (wide + step * (n - 1)) / 2
+        for i in reversed(range(n)):
+            corner = (x - half + step * i, y + half - wide - step * i)
+            fill, label = fills[i * len(fills) // n], by(shape) if i == 0 else ""  # so that the foremost is found again
+            self.ax.add_patch(Rectangle(corner, wide, wide, fc=fill, ec=LINE, lw=0.5, zorder=3, label=label))
+        return x - half, x + half
+
+    def box(
+        self, x: float, y: float, wide: float, high: float, fill: str, dashed: bool = False, edge: str = LINE
+    ) -> FancyBboxPatch:
+        """Draw a box with round corners, its upper left one at a point; a dashed one is half as strongly filled."""
+        shape = f"round,pad=0,rounding_size={min(0.8, wide / 4, high / 4)}"
+        fc, ls = to_rgba(fill, 0.5 if dashed else 1), DASHES if dashed else "-"
+        box = FancyBboxPatch(
+            (x, y), wide, high, shape, fc=fc, ec=edge, lw=0.7 if edge == LINE else 1.3, ls=ls, zorder=2
+        )
+        self.ax.add_patch(box)
+        return box
+
+    def line(self, *points: tuple[float, float], arrow: bool = False, dashed: bool = False, colour: str = LINE) -> None:
+        """Draw a line through points; an arrow ends at the last one."""
+        self.ax.plot(*zip(*points, strict=True), color=colour, lw=0.8, ls=DASHES if dashed else "-", zorder=1)
+        if arrow:
+            self.ax.plot(points[-1][0] - 0.55, points[-1][1], ">", color=colour, ms=2.8, mew=0, zorder=5)
+
+    def text(self, x: float, y: float, text: str, size: float = 7, ha: str = "center", **more: Any) -> None:
+        """Write lines; `y` is the first baseline, so that neighbours align."""
+        for i, line in enumerate(text.split("\n") if text else ()):
+            self.ax.text(x, y + 3 * i, line, size=size, ha=ha, zorder=6, **more)
+
+
+class _Diagram(Sheet):
     """Two digits and what extracts their maps, then the main head on both; below it the auxiliary head."""
 
     def __init__(self, network: Network) -> None:
+        super().__init__()
         self.network = network
         lanes = read_network(network)
         self.extractors = [lane for lane in lanes if not lane.head]
         self.heads = {lane.head: lane for lane in lanes if lane.head}
         features = [math.prod(layer.shape) for lane in self.heads.values() for layer in lane.layers]
         self.widest = max(256, *features)  # of the highest bar
-        self.fig = Figure()
-        self.ax = self.fig.add_axes((0, 0, 1, 1))
-        self.ax.set_axis_off()
 
     def draw(self, weight: float) -> Figure:
         for row, corners, label in zip(ROWS, (THREE, SEVEN), ("first", "second"), strict=True):
-            edges, image = np.arange(IMAGE + 1), _digit(corners)
-            self.ax.pcolormesh(
-                edges + 2, edges + row - 7, image, cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1, clip_on=False
-            )
-            self.ax.add_patch(Rectangle((2, row - 7), IMAGE, IMAGE, fc="none", ec=style.GREY, lw=0.7, zorder=3))
+            self.image(2, row - 7, corners)
             self.text(9, row + 10, label)
 
         shared = len(self.extractors) == 1
@@ -110,10 +162,7 @@ class _Diagram:
         self.box(2, 1.4, 2.6, 2.6, style.COLOURS[name]).set(ec="none")
         self.text(6, 3.9, name, 9.5, ha="left", weight="bold")
         self.text(width - 2, 3.9, total, ha="right", color=style.GREY)
-        self.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
-        self.ax.set(xlim=(0, width), ylim=(height, 0))
-        self.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
-        return self.fig
+        return self.cut(width, height)
 
     def extractor(self, lane: Lane, rows: Sequence[float]) -> float:
         """Draw the blocks through which the digits in `rows` pass, and their maps; return the right edge."""
@@ -163,30 +212,3 @@ class _Diagram:
         fill = "none" if lane.auxiliary else style.PALE
         self.box(left, top, right - left, bottom - top, fill, lane.auxiliary).set(ec="#C9CFD5", zorder=0.2)
         self.text(left + 2, top + 3, lane.name, ha="left", style="italic")
-
-    def maps(self, x: float, y: float, shape: tuple[int, ...], *fills: str) -> tuple[float, float]:
-        """Draw square maps around a point, a sheet per 8 channels; return their left and right edges."""
-        channels, _, wide = shape
-        n, step = min(10, max(len(fills), math.ceil(channels / 8))), 0.65
-        half = (wide + step * (n - 1)) / 2
-        for i in reversed(range(n)):
-            corner = (x - half + step * i, y + half - wide - step * i)
-            fill, label = fills[i * len(fills) // n], by(shape) if i == 0 else ""  # so that the foremost is found again
-            self.ax.add_patch(Rectangle(corner, wide, wide, fc=fill, ec=LINE, lw=0.5, zorder=3, label=label))
-        return x - half, x + half
-
-    def box(self, x: float, y: float, wide: float, high: float, fill: str, dashed: bool = False) -> FancyBboxPatch:
-        shape = f"round,pad=0,rounding_size={min(0.8, wide / 4, high / 4)}"
-        fc, ls = to_rgba(fill, 0.5 if dashed else 1), DASHES if dashed else "-"
-        box = FancyBboxPatch((x, y), wide, high, shape, fc=fc, ec=LINE, lw=0.7, ls=ls, zorder=2)
-        self.ax.add_patch(box)
-        return box
-
-    def line(self, *points: tuple[float, float], arrow: bool = False, dashed: bool = False) -> None:
-        self.ax.plot(*zip(*points, strict=True), color=LINE, lw=0.8, ls=DASHES if dashed else "-", zorder=1)
-        if arrow:
-            self.ax.plot(points[-1][0] - 0.55, points[-1][1], ">", color=LINE, ms=2.8, mew=0, zorder=5)
-
-    def text(self, x: float, y: float, text: str, size: float = 7, ha: str = "center", **more: Any) -> None:
-        for i, line in enumerate(text.split("\n") if text else ()):  # `y` is the first baseline: neighbours align
-            self.ax.text(x, y + 3 * i, line, size=size, ha=ha, zorder=6, **more)

@@ -10,6 +10,8 @@ LOOK = matplotlib.rc_params_from_file(Path(__file__).with_name("report.mplstyle"
 # One colour per architecture in every figure: the first ones of the palette.
 COLOURS = dict(zip(("SN", "WSN", "SAUX", "CAUX"), LOOK["axes.prop_cycle"].by_key()["color"], strict=False))
 OTHER = "#555555"  # all other architectures
+LINES = dict(zip(COLOURS, ("-", "--", "-.", (0, (1, 1.2))), strict=True))  # and without colours
+MARKS = dict(zip(COLOURS, "osD^", strict=True))
 INK, GREY, PALE = LOOK["text.color"], LOOK["axes.edgecolor"], "#F3F5F7"  # text; axes and secondary text; grounds
 WIDTH = LOOK["figure.figsize"][0]  # of a figure in print, in inches
 

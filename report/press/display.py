@@ -23,12 +23,15 @@ from report.press.images import clean
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
 
-def show_figure(fig: Figure, *, label: str, caption: str, alt: str, number: str | None = None) -> None:
+def show_figure(
+    fig: Figure, *, label: str, caption: str, alt: str, number: str | None = None, narrow: Figure | None = None
+) -> None:
     """Display a matplotlib figure as SVG, with its caption below it, and close it.
 
     `label` starts with `fig-` and is what links point to. `caption` is Markdown, `alt` plain text that says what the
     picture shows to whoever cannot see it. `number` is the figure's number in the original report ("6a"); without it
-    the report numbers the figure as a supplement (S1, S2, ...). Equal figures give equal bytes.
+    the report numbers the figure as a supplement (S1, S2, ...). `narrow` is the same figure as a page on a telephone
+    shows it, about 80 mm wide. Equal figures give equal bytes.
 
     Raises ValueError for a label of another form and for an empty caption or alternative text.
     """
@@ -36,15 +39,21 @@ def show_figure(fig: Figure, *, label: str, caption: str, alt: str, number: str 
     report |= {"alt": _required("alt", alt), **read.account()}
     if number is not None:
         report["number"] = str(number)
+    data = {"image/svg+xml": _svg(fig, label), "text/plain": f"Figure: {alt}"}
+    if narrow is not None:
+        report["narrow"] = _svg(narrow, f"{label}-narrow")
+    display(data, raw=True, metadata={"report": report})
+    _for_reading_here(f"**Figure {number}.** {caption}" if number is not None else f"**Figure.** {caption}")
+
+
+def _svg(fig: Figure, salt: str) -> str:
+    """Return a figure as SVG, and close it: the same bytes each time, and no font and no other file is needed."""
     svg = StringIO()
-    # The salt makes the ids inside the SVG the same each time; no font and no other file is needed where it is read.
-    with matplotlib.rc_context({"svg.hashsalt": label, "svg.fonttype": "path", "svg.image_inline": True}):
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path", "svg.image_inline": True}):
         undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
     plt.close(fig)
-    data = {"image/svg+xml": clean(svg.getvalue()), "text/plain": f"Figure: {alt}"}  # a comment has each text as it is
-    display(data, raw=True, metadata={"report": report})
-    _for_reading_here(f"**Figure {number}.** {caption}" if number is not None else f"**Figure.** {caption}")
+    return clean(svg.getvalue())  # a comment has each text as it is
 
 
 def show_table(

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 import pypandoc
@@ -48,7 +48,16 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 BAR = r"\d%\||it/s|s/it"  # a progress bar says so in plain text
 OBJECT = r"\s*(<[\w.]+( object)?( at 0x[0-9a-f]+)?>)?\s*"  # plain text that says nothing of what is displayed
 NOISE = ("Error running Lua:", "Failing because there were warnings.")
+ATTACHED = {".json": "application/json", ".csv": "text/csv"}  # kinds of files that a PDF can bring along
 Block = dict[str, Any]  # a kind, the name of a function in templates/report.lua, and what that needs
+
+
+class Attachment(NamedTuple):
+    """A file that a PDF brings along: its name, what it is in a few words, and its text."""
+
+    name: str
+    description: str
+    text: str
 
 
 def finished(nb: NotebookNode, name: str) -> None:
@@ -137,12 +146,23 @@ def write_html(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: 
     files.write(Path(path), page)
 
 
-def write_pdf(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: Path | None = None) -> None:
-    """Render `nb` as an accessible PDF (PDF/UA-1); the same notebook gives the same bytes.
+def write_pdf(
+    nb: NotebookNode,
+    path: str | os.PathLike[str],
+    *,
+    bibliography: Path | None = None,
+    attachments: Sequence[Attachment] = (),
+) -> None:
+    """Render `nb` as an accessible PDF (PDF/UA-1) that brings `attachments` along; the same gives the same bytes.
 
-    Raises ValueError as `write_html` does, and typst.TypstError when the text cannot be set.
+    Raises ValueError as `write_html` does and for an attachment that is neither JSON nor CSV, and typst.TypstError when
+    the text cannot be set.
     """
-    document, _ = ReportPDF(bibliography=str(bibliography or "")).from_notebook_node(nb)
+    if strange := [each.name for each in attachments if Path(each.name).suffix not in ATTACHED]:
+        raise ValueError(f"attachments have {show(strange[0])}; allowed: names that end with {' or '.join(ATTACHED)}")
+    exporter = ReportPDF(bibliography=str(bibliography or ""))
+    exporter.attachments = attachments
+    document, _ = exporter.from_notebook_node(nb)
     files.write(Path(path), document)
 
 
@@ -236,7 +256,7 @@ class _Report(Exporter):
             return _printed(text)
         if output.output_type == "error":
             return _printed("\n".join(output.traceback))
-        report, data = output.metadata.get("report", {}), output.data
+        report, data = dict(output.metadata.get("report", {})), output.data
         label, text = report.get("id"), data.get("text/plain", "")
         if label is not None and not re.fullmatch(LABEL, label):
             raise ValueError(f"label is {label!r}; it should look like fig-6a or tbl-results")
@@ -245,8 +265,12 @@ class _Report(Exporter):
         if mime := next((mime for mime in images.MIMES if mime in data), ""):
             alt = report.get("alt") or (text if not re.fullmatch(OBJECT, text) else "Figure")
             content = data[mime] if mime == "image/svg+xml" else images.decode(data[mime], alt)
-            picture = self.shown(self.kept(content, alt, alt), alt)
-            return {**_said(report), "kind": "figure", "picture": picture}
+            picture, narrow = self.shown(self.kept(content, alt, alt), alt), report.get("narrow", "")
+            return {
+                **_said(report),
+                "kind": "figure",
+                "picture": self.either(picture, narrow, alt) if narrow else picture,
+            }
         if "text/markdown" in data:
             return {**_said(report), "kind": "table" if label else "markdown", "text": data["text/markdown"]}
         others = sorted(set(data) - {"text/plain"})
@@ -296,6 +320,10 @@ class _Report(Exporter):
         """Return the markup that goes below a numbered figure or table; most outputs have none."""
         return ""
 
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return the markup that shows `picture`, or on a narrow page, if the output knows one, the SVG `narrow`."""
+        return picture
+
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the markup that shows one of `pictures` within a text; `width` is "300px", "50%" or empty."""
         raise NotImplementedError
@@ -337,6 +365,11 @@ class ReportHTML(_Report):
         """Return the fold that says how a figure or a table was made."""
         return made.fold(output, self.project)
 
+    def either(self, picture: str, narrow: str, alt: str) -> str:
+        """Return both; the style sheet shows one of them, by the page's width."""
+        both = {"wide": picture, "narrow": self.shown(self.kept(narrow, alt, alt), alt)}
+        return "".join(svg.replace("<svg ", f'<svg class="{name}" ', 1) for name, svg in both.items())
+
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the picture with a data address, no wider than the page."""
         style = f"max-width:100%;width:{width}" if width else "max-width:100%"
@@ -359,6 +392,7 @@ class ReportPDF(_Report):
     file_extension = ".pdf"
     output_mimetype = "application/pdf"
     template, to = "report.typ", "typst-citations"  # citations: pandoc has resolved them
+    attachments: Sequence[Attachment] = ()
 
     def literal(self, text: str) -> str:
         """Return a Typst string."""
@@ -377,10 +411,17 @@ class ReportPDF(_Report):
         wide = f", width: {float(width[:-2]) * 0.75:g}pt" if width.endswith("px") else width and f", width: {width}"
         return f"#box(image({self.literal(name)}, alt: {self.literal(alt)}{wide}));"
 
+    def attached(self, file: Attachment) -> str:
+        """Return Typst's call that attaches a file."""
+        kind, name, what = map(self.literal, (ATTACHED[Path(file.name).suffix], file.name, file.description))
+        return f'\n#pdf.attach({name}, description: {what}, mime-type: {kind}, relationship: "supplement")'
+
     def rendered(self, document: str) -> bytes:
         """Set the document; it sees only its own folder and the fonts that come with Typst and matplotlib."""
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in {**self.pictures, "report.typ": document.encode()}.items():
+            brought = {each.name: each.text.encode() for each in self.attachments}
+            document += "".join(map(self.attached, self.attachments))
+            for name, content in {**self.pictures, **brought, "report.typ": document.encode()}.items():
                 Path(folder, name).write_bytes(content)
             return typst.compile(
                 str(Path(folder, "report.typ")),

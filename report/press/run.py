@@ -1,6 +1,8 @@
 """Notebooks run by papermill, each in a kernel of its own, several at a time."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import nbformat
@@ -44,16 +46,30 @@ def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: 
     return unfinished.replace(target)
 
 
-def run_all(steps: Sequence[Step], targets: Path, folder: Path, at_a_time: int) -> list[Path]:
+def run_all(
+    steps: Sequence[Step], targets: Path, folder: Path, at_a_time: int, say: Callable[[str], object] = lambda _: None
+) -> list[Path]:
     """Run notebooks in `folder`, `at_a_time` of them side by side; return them in order, numbered, in `targets`.
 
-    Raises what `run` raises, for the first of them that failed. Then, and after Ctrl-C, none goes on; kernels end with
-    this process in any case.
+    `say` gets a line whenever one is done: its name, how many are, and the time so far and left. Raises what `run`
+    raises, for the first of them that failed. Then, and after Ctrl-C, none goes on; kernels end with this process in
+    any case.
     """
+    start = time.perf_counter()
     targets.mkdir(parents=True, exist_ok=True)
     with Pool(at_a_time) as pool:  # in threads, papermill leaves event loops open
         futures = [
             pool.submit(run, notebook, parameters, targets / f"{place:02d}-{notebook.name}", folder)
             for place, (notebook, parameters) in enumerate(steps, start=1)
         ]
+        for done, future in enumerate(as_completed(futures), start=1):
+            name, seconds = future.result().name, time.perf_counter() - start
+            left = f", about {duration(seconds / done * (len(steps) - done))} left" if done < len(steps) else ""
+            say(f"{name} has run ({done} of {len(steps)}): {duration(seconds)} so far{left}")
         return [future.result() for future in futures]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, such as "40 s" or "2 min 5 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

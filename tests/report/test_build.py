@@ -113,6 +113,8 @@ def test_the_pdf_is_whole(report):
     text = "\n".join(page.extract_text() for page in pdf.pages).replace("\xa0", " ")
     assert build.TITLE in text
     assert "Figure 6a" in text
+    [manifest] = pdf.attachments["manifest.json"]
+    assert manifest == (report / "manifest.json").read_bytes()
     assert len(pdf.outline) > 4
 
 

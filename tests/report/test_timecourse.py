@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lib import Experiment, Result
 from lib.pairs import draw_trial_rows
@@ -135,13 +136,34 @@ def test_the_moment_estimate_finds_the_variance_that_many_studies_have():
     assert np.median(factors) == pytest.approx(np.sqrt(np.var(means) / np.mean(usual)), rel=0.25)
 
 
-def test_right_answers_are_counted_by_distance():
-    table = np.zeros((2, 10, 10, 2), int)
-    table[:, 0, 0], table[:, 3, 4], table[:, 4, 3] = (1, 2), (3, 3), (0, 3)
+def by_distance(*tables):
+    return t.errors_by_distance(
+        Result(Experiment.parse("SN"), len(tables), ({"last_table": np.array(tables).tolist()},))
+    )
+
+
+def table(right_of_two):
+    found = np.zeros((10, 10, 2), int)
+    found[0, 0], found[3, 4], found[4, 3] = (right_of_two, 2), (3, 3), (0, 3)
     for distance in range(2, 10):
-        table[:, 0, distance] = 1, 1
-    result = Result(Experiment.parse("SN"), 2, ({"last_table": table.tolist()},))
-    assert t.right_by_distance(result).tolist() == [50.0, 50.0, *[100.0] * 8]
+        found[0, distance] = 1, 1
+    return found
+
+
+def test_wrong_answers_are_counted_by_distance():
+    found = by_distance(table(1), table(0))
+    assert found.error.tolist() == [75.0, 50.0, *[0.0] * 8]
+    assert found.shares[0].tolist() == pytest.approx([100 * 3 / 9, 100 * 6 / 9, *[0.0] * 8])
+    assert found.shares[1].tolist() == pytest.approx([100 * n / 32 for n in (4, 12, *[2] * 8)])
+    assert np.isnan(by_distance(table(1)).low).all()
+
+
+def test_with_equally_many_pairs_a_trial_the_interval_is_that_of_a_mean():
+    wrong = [1, 0, 2, 2]
+    found = by_distance(*[table(2 - each) for each in wrong])
+    mean = stats.ttest_1samp(np.array(wrong) / 2 * 100, 0).confidence_interval(0.95)
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(mean))
+    assert found.low[5] == found.high[5] == 0
 
 
 def test_sides_say_where_the_interval_of_an_epoch_excludes_0():

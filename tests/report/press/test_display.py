@@ -54,6 +54,13 @@ def test_equal_figures_give_equal_bytes_and_are_closed(outputs):
     assert not plt.get_fignums()
 
 
+def test_a_narrow_figure_goes_with_the_wide_one_and_both_are_closed(outputs):
+    show_figure(line(), narrow=line(), **FIGURE)
+    data, metadata = outputs[0]
+    assert metadata["report"]["narrow"].endswith("</svg>\n") and data["image/svg+xml"].endswith("</svg>\n")
+    assert not plt.get_fignums()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

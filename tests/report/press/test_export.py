@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from pypdf import PdfReader
 
 from report.press.display import escape
-from report.press.export import finished, merge, write_html, write_pdf
+from report.press.export import Attachment, finished, merge, write_html, write_pdf
 from tests.report.press.test_images import DRAWING, GIF, PNG
 
 ROOT = Path(__file__).parents[3]
@@ -221,6 +221,28 @@ def test_a_link_to_itself_says_a_number_as_text(tmp_path):
     write_html(new_notebook(cells=[new_code_cell("1", outputs=[output])]), tmp_path / "a.html")
     page = Page((tmp_path / "a.html").read_text())
     assert [a["aria-label"] for _, a in page.elements if a.get("class") == "permalink"] == [f"Link to Figure {ATTACK}"]
+
+
+def test_a_pdf_brings_files_along_and_is_accessible_all_the_same(report, tmp_path):
+    attachments = [
+        Attachment("claims.json", 'What "became" of #each', '["a"]\n'),
+        Attachment("all.csv", "All", "a,b\n1,±\n"),
+    ]
+    for name in ("a.pdf", "b.pdf"):
+        write_pdf(report, tmp_path / name, attachments=attachments)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    pdf = PdfReader(tmp_path / "a.pdf")
+    assert {name: [text.decode() for text in texts] for name, texts in pdf.attachments.items()} == {
+        "claims.json": ['["a"]\n'],
+        "all.csv": ["a,b\n1,±\n"],
+    }
+    kept = pdf.trailer["/Root"]["/Names"]["/EmbeddedFiles"]["/Names"]
+    assert [each.get_object()["/Desc"] for each in kept[1::2]] == ["All", 'What "became" of #each']
+    assert "<pdfuaid:part>1</pdfuaid:part>" in pdf.trailer["/Root"]["/Metadata"].get_data().decode()
+    write_pdf(report, tmp_path / "bare.pdf")
+    assert len(pdf.pages) == len(PdfReader(tmp_path / "bare.pdf").pages)
+    with pytest.raises(ValueError, match=r"attachments have 'run.exe'; allowed: names that end with .json or .csv"):
+        write_pdf(report, tmp_path / "c.pdf", attachments=[Attachment("run.exe", "Any", "")])
 
 
 def folds_of(source):
@@ -561,3 +583,16 @@ def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed
     page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
     assert "<h1>Does it rise?</h1>" in page.source
     assert "1 Method" in page.text
+
+
+def test_a_page_has_the_narrow_figure_too_and_print_has_one(tmp_path):
+    box = '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="9"><rect id="a" width="{0}" height="9"/></svg>'
+    cell = displayed(**{"image/svg+xml": box.format(90), "text/plain": "A box"})
+    cell.outputs[0].metadata = {"report": {"id": "fig-a", "caption": "C.", "alt": "A box", "narrow": box.format(20)}}
+    nb = notebook("[x](#fig-a)")
+    nb.cells.insert(1, cell)
+    page, pdf = both(nb, tmp_path)
+    shown = [(a.get("class"), a["width"], a["aria-label"]) for tag, a in page.elements if tag == "svg"]
+    assert shown == [("wide", "90", "A box"), ("narrow", "20", "A box")]
+    assert len({a["id"] for tag, a in page.elements if tag == "rect"}) == 2
+    assert "narrow" not in text_of(pdf)

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lib.machine import ROOT
-from report.press.run import run, run_all
+from report.press.run import duration, run, run_all
 from tests.lib.test_processes import marked, new_mark, none_left
 
 
@@ -38,7 +39,12 @@ def test_notebooks_run_side_by_side_in_the_folder_and_come_back_in_order(tmp_pat
     slow = write(tmp_path / "slow.ipynb", "x = 1", "import time\ntime.sleep(x)\nprint(open('here.txt').read(), x)")
     fast = write(tmp_path / "fast.ipynb", "x = 1", "print(x)")
     steps = [(slow, {"x": 0.5}), (fast, {}), (fast, {"x": "two words"})]
-    done = run_all(steps, tmp_path / "out", tmp_path, at_a_time=2)
+    lines = []
+    done = run_all(steps, tmp_path / "out", tmp_path, at_a_time=2, say=lines.append)
+    assert sorted(line.split()[0] for line in lines) == [path.name for path in done]
+    for number, line in enumerate(lines, start=1):
+        left = r", about \d+ s left" if number < 3 else ""
+        assert re.fullmatch(rf"\S+ has run \({number} of 3\): \d+ s so far{left}", line), line
     assert [path.name for path in done] == ["01-slow.ipynb", "02-fast.ipynb", "03-fast.ipynb"]
     assert [printed(path).splitlines()[0] for path in done] == ["found 0.5", "1", "two words"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in done]
@@ -59,6 +65,22 @@ def test_a_kernel_is_asked_to_end_and_not_interrupted(tmp_path, monkeypatch, cod
     with failing:
         run(write(tmp_path / "any.ipynb", "x = 1", code), {}, tmp_path / "out.ipynb", tmp_path)
     assert signal.SIGINT not in sent
+
+
+@pytest.mark.slow
+def test_a_notebook_that_fails_stops_the_others(tmp_path):
+    forever = write(tmp_path / "forever.ipynb", "x = 1", "import time\ntime.sleep(3000)")
+    failing, lines = write(tmp_path / "failing.ipynb", "x = 1", "x / 0"), []
+    with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
+        run_all(
+            [(forever, {}), (failing, {}), (forever, {})], tmp_path / "out", tmp_path, at_a_time=2, say=lines.append
+        )
+    assert lines == []
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3725, "62 min 5 s")])
+def test_a_time_is_said_in_seconds_or_minutes(seconds, said):
+    assert duration(seconds) == said
 
 
 def test_a_failed_cell_leaves_the_notebook_beside_the_target(tmp_path):
