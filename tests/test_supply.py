@@ -43,7 +43,7 @@ def test_what_is_locked_is_what_the_constraints_pin_and_all_that_is_needed():
     extra = {name for name in locked.keys() - pinned.keys() if not name.startswith(("nvidia-", "cuda-", "triton"))}
     assert extra == {named(each) for each in PROJECT["build-system"]["requires"]}
     several = PROJECT["project"]["optional-dependencies"]
-    wanted = PROJECT["project"]["dependencies"] + several["test"] + several["browser"]
+    wanted = PROJECT["project"]["dependencies"] + several["test"] + several["browser"] + several["cluster"]
     assert {named(each) for each in wanted} <= locked.keys()
 
 

@@ -48,11 +48,16 @@ class Loopback:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         file = folder / "scheduler.json"
         self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", str(file))
-        while not file.exists():
-            if self.scheduler.poll() is not None:
-                raise ConnectionError(f"the scheduler ended: {(folder / 'dask.log').read_text()}")
-            time.sleep(0.01)
-        self.address: str = json.loads(file.read_text())["address"]
+        self.address = self.answered(file)
+
+    def answered(self, file: Path) -> str:
+        """Return the address of the scheduler, which it writes into a file. Raises ConnectionError if it has ended."""
+        while self.scheduler.poll() is None:
+            try:
+                return str(json.loads(file.read_text())["address"])
+            except (FileNotFoundError, ValueError):  # not there, or not yet whole
+                time.sleep(0.01)
+        raise ConnectionError(f"the scheduler has ended: {(self.folder / 'dask.log').read_text()}")
 
     def start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         """Start `dask scheduler` or `dask worker`."""

@@ -5,6 +5,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 
@@ -93,6 +94,7 @@ def test_a_killed_worker_loses_nothing_and_the_bits_are_those_of_local_processes
 
 
 @needs_dask
+@pytest.mark.slow
 def test_a_scheduler_that_ends_is_said_and_what_is_finished_is_kept(started, tmp_path, monkeypatch):
     experiment, there, dask = tiny(WAITING, epochs=EPOCHS), tmp_path / "there", started(1)
     monkeypatch.setattr(workers, "progress_bar", lambda *_: Bar(lambda _: dask.scheduler.kill()))
@@ -105,6 +107,7 @@ def test_a_scheduler_that_ends_is_said_and_what_is_finished_is_kept(started, tmp
 
 
 @needs_dask
+@pytest.mark.slow
 def test_a_group_that_fails_on_a_cluster_is_named_and_the_others_are_kept(started, tmp_path):
     experiment, there = tiny("tests.lib.own:Eventful"), tmp_path / "there"
     with cluster.connected(started(1, EVENT="fail 2").address) as executor:
@@ -117,6 +120,8 @@ def test_a_group_that_fails_on_a_cluster_is_named_and_the_others_are_kept(starte
 @needs_dask
 def test_the_study_trains_on_the_workers_of_a_scheduler(started, tmp_path, monkeypatch, capfd):
     """`python -m report study --scheduler ADDRESS`, with small studies in the place of its own."""
+    for module in ("inventory", "statements", "implementations"):
+        import_module(f"report.{module}")  # or it would take this test's stores for the project's, for good
     dask, experiment = started(1), tiny("tests.lib.own:Eventful")
     for place, value in (
         ("lib.analysis.PUBLISHED", tmp_path / "there"),
