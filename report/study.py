@@ -17,8 +17,8 @@ FORMS = (  # the three other forms, in plain SGD
 )
 
 CAPTIONS = {  # the original's, by figure; each panel's own names the first network alone
-    "figure 6": "The mean and standard deviation of the test accuracy compared over the course of 100 epochs calculated for "
-    "150 trials. For the architectures in their standard form.",
+    "figure 6": "The mean and standard deviation of the test accuracy compared over the course of 100 epochs "
+    "calculated for 150 trials. For the architectures in their standard form.",
     "figures 7 to 9": "The average and standard deviation of critical parameters: Region R4",
 }
 
