@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +26,8 @@ class Panel:
 def sheet(rows: Mapping[str, Sequence[Panel]], chance: float) -> Figure:
     """Draw a row of panels per chapter; all have the same axes."""
     columns, high = max(map(len, rows.values())), 0.5 + 1.32 * len(rows)  # inches
-    fig, axes = plt.subplots(len(rows), columns, figsize=(WIDTH, high), sharex=True, sharey=True, squeeze=False)
+    fig = Figure(figsize=(WIDTH, high))
+    axes = fig.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
     fig.subplots_adjust(left=0.075, right=0.925, bottom=0.36 / high, top=1 - 0.4 / high, wspace=0.42, hspace=0.75)
     for line, (chapter, panels) in zip(axes, rows.items(), strict=True):
         for ax in line[len(panels) :]:

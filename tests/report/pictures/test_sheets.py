@@ -1,6 +1,5 @@
 """The contact sheet draws each comparison's two means and their standard deviations."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -33,8 +32,7 @@ def drawn():
         "one": [panel("6a", ("SN", 5), ("WSN", 5)), panel("6b", ("WSN", 5), ("SAUX", 6))],
         "two": [panel("7a SN", ("SN", 3), ("SN", 5), ("one-hot", "without"))],
     }
-    yield sheets.sheet(rows, 55.0), rows
-    plt.close("all")
+    return sheets.sheet(rows, 55.0), rows
 
 
 def test_each_panel_has_both_means_and_one_standard_deviation(drawn):
