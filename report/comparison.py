@@ -10,13 +10,17 @@ from lib import Experiment, Result, Store, paired, run_study
 from lib.experiment import describe, differences
 from lib.messages import show
 from report import statistics
-from report.pictures import curves
+from report.pictures import curves, sheets
 from report.press.parameters import option, text
 from report.statistics import Array, PairedDifference
 
 NOTEBOOK = "notebooks/3-comparison.ipynb"
 PAIRS = ("dataset", "train_pairs", "test_pairs", "train_digits", "seed")  # what decides which pairs a trial sees
 IN_NAMES = ("architecture", "fully_convolutional", "one_hot_encoding")  # what `Experiment.name` says
+SHORT = {  # where one setting differs
+    "one_hot_encoding": {True: "one-hot", False: "without"},
+    "fully_convolutional": {False: "mixed", True: "conv."},
+}
 CONVOLUTIONAL = "fully convolutional "  # how it begins
 NUMBER = re.compile(r"[A-Za-z0-9 ,.()-]{1,40}")  # it becomes a label, and a file's name
 
@@ -82,6 +86,14 @@ class Comparison:
             name = form + side.architecture + name.removeprefix(form).removeprefix(first)
         more = [word for word in side.said() if word in self.differing and word not in IN_NAMES]
         return ", ".join([name, *(describe(word, getattr(side, word)) for word in more)])
+
+    @property
+    def short_names(self) -> tuple[str, str]:
+        """Return what tells `a` and `b` apart in as few words as a small panel has room for, else their names."""
+        if len(self.differing) == 1 and self.differing[0] in SHORT:
+            name = self.differing[0]
+            return SHORT[name][getattr(self.a, name)], SHORT[name][getattr(self.b, name)]
+        return self.names if self.differing != ("architecture",) else (self.a.architecture, self.b.architecture)
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -169,3 +181,15 @@ def curve(result: Result, line: str = "-") -> curves.Curve:
     """Return what a figure draws of a result."""
     band = statistics.simultaneous_band(result.accuracy) if result.trials > 1 else None
     return curves.curve(result.experiment.architecture, result.mean, result.sd, result.trials, band, line)
+
+
+def panel(compared: Comparison, results: Iterable[Result]) -> sheets.Panel:
+    """Return what a contact sheet draws of a comparison; without bands, which would take longer than all else."""
+    a, b = compared.among(results)
+    lines = [
+        (name, curves.curve(each.experiment.architecture, each.mean, each.sd, each.trials))
+        for name, each in zip(compared.short_names, (a, b), strict=True)
+    ]
+    number, name = compared.number.partition(",")[0], a.experiment.architecture
+    one = name if name == b.experiment.architecture and name not in number else ""
+    return sheets.Panel(" ".join(filter(None, (number, one))), lines, statistics.signed(last_difference(a, b).mean))

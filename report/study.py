@@ -17,6 +17,12 @@ FORMS = (  # the three other forms, in plain SGD
     "one_hot_encoding=false fully_convolutional=true",
 )
 
+CAPTIONS = {  # the original's, by figure; each panel's own names the first network alone
+    "figure 6": "The mean and standard deviation of the test accuracy compared over the course of 100 epochs "
+    "calculated for 150 trials. For the architectures in their standard form.",
+    "figures 7 to 9": "The average and standard deviation of critical parameters: Region R4",
+}
+
 # The figures' comparisons, in the order of the report; a new one is a line. The original has left-over captions under
 # its figures 7 to 9 ("Region R4"), so what they show here is our reading of its sections 1.2 and 1.4.
 CHAPTERS = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +15,8 @@ LEAST = 0.1  # percent: the bottom of the logarithmic axis
 
 def distance(networks: Mapping[str, Row]) -> Figure:
     """Draw the errors with their intervals, and write them under the axis, a row per network."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.2 + 0.16 * len(networks)))
+    fig = Figure(figsize=(WIDTH, 3.2 + 0.16 * len(networks)))
+    ax = fig.subplots()
     errors(ax, networks)
     written(ax, {name: error for name, (error, _, _) in networks.items()})
     fig.tight_layout(pad=0.4)

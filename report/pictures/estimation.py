@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,9 +17,8 @@ Row = tuple[str, str, ArrayLike, Estimate]  # names of a and b, b − a of each 
 def estimation(readings: Mapping[str, Sequence[Row]], margin: float) -> Figure:
     """Draw a panel per reading, each with a scale of its own, and in it a row per comparison, as `differences` does."""
     rows = [len(each) for each in readings.values()]
-    fig, axes = plt.subplots(
-        len(rows), 1, figsize=(WIDTH, 0.5 + sum(0.4 + 0.56 * each for each in rows)), height_ratios=rows, squeeze=False
-    )
+    fig = Figure(figsize=(WIDTH, 0.5 + sum(0.4 + 0.56 * each for each in rows)))
+    axes = fig.subplots(len(rows), 1, height_ratios=rows, squeeze=False)
     for ax, (reading, several) in zip(axes.flat, readings.items(), strict=True):
         differences(ax, several, margin).set_title(reading, loc="left", pad=12)
     axes[-1, 0].set_xlabel("difference after the last epoch (points), each panel with its own scale")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,7 +26,7 @@ def timeline(
     `clock` slow epochs are as long as one fast one; `sides` are 1 where b is above a after an epoch, −1 where it is
     below, and 0 where that is undecided.
     """
-    fig = plt.figure(figsize=(WIDTH, 6.2), layout="constrained")
+    fig = Figure(figsize=(WIDTH, 6.2), layout="constrained")
     rows = fig.add_gridspec(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
     above, below = (fig.add_subfigure(rows[row]) for row in (0, 1))
     axes = above.subplots(2, 2, sharex=True, sharey=True)

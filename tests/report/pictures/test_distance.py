@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -16,8 +15,7 @@ ERRORS = {name: np.array([40.0, 20, 5, 0.4]) - shift for name, shift in SHIFTS.i
 def ax():
     style.apply()
     fig = distance.distance({name: (error, error - 0.3, error + 0.3) for name, error in ERRORS.items()})
-    yield fig.axes[0]
-    plt.close(fig)
+    return fig.axes[0]
 
 
 def test_each_network_has_its_errors_its_line_and_its_numbers(ax):

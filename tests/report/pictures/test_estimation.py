@@ -1,6 +1,5 @@
 """The figure of paired differences draws every difference, and the interval that `statistics` gives."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -21,8 +20,7 @@ def drawn():
     style.apply()
     readings = {"slow": [row("WSN", 0.4), row("mine:Own", -3)], "fast": [row("CAUX", 1)]}
     fig = estimation.estimation(readings, statistics.MARGIN)
-    yield fig, readings
-    plt.close(fig)
+    return fig, readings
 
 
 def test_every_difference_is_a_dot_where_it_is(drawn):
@@ -68,4 +66,3 @@ def test_two_equal_networks_have_a_panel_too():
     same = statistics.paired_difference(A, A)
     fig = estimation.estimation({"one": [("SN", "WSN", A - A, same)]}, statistics.MARGIN)
     assert "+0.00 (+0.00 to +0.00)" in [text.get_text() for text in fig.axes[0].texts]
-    plt.close(fig)

@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -25,8 +24,7 @@ def drawn():
     )
     sides = {(a, b): tuple(timecourse.sides(x[a], x[b]) for x in (slow, fast)) for a, b in itertools.pairwise(ends)}
     fig = timeline.timeline(slow, fast, sides, CLOCK, 55.0)
-    yield fig, slow, fast, sides
-    plt.close(fig)
+    return fig, slow, fast, sides
 
 
 def test_medians_of_all_trials_lie_on_one_axis_of_time(drawn):
