@@ -99,7 +99,9 @@ def described(experiment: Experiment, tensors: Tensors) -> dict[str, Any]:
         heads = {
             part: [
                 [packed(tensors[f"{part}.{i}.{each}"]) for each in ("weight", "bias")]
-                for i in sorted(int(key.split(".")[1]) for key in tensors if key.startswith(f"{part}.") and "weight" in key)
+                for i in sorted(
+                    int(key.split(".")[1]) for key in tensors if key.startswith(f"{part}.") and "weight" in key
+                )
             ]
             for part in ("compare", "auxiliary")
             if any(key.startswith(f"{part}.") for key in tensors)

@@ -150,8 +150,8 @@ export function seen(grey) {
   }
   if (right < 0) return null;
   const scale = BOX / Math.max(right - left + 1, bottom - top + 1); // of a pixel of the square, in MNIST's
-  const shift = (centre) => Math.round(MNIST / 2 - (centre / mass) * scale);
-  const [dx, dy] = [shift(mx), shift(my)], fine = Math.max(1, Math.ceil(1 / scale)), picture = new Float64Array(SIDE * SIDE);
+  const shift = (centre) => MNIST / 2 - Math.floor((centre / mass) * scale); // so do MNIST's own: from 14 to 15
+  const [dx, dy] = [shift(mx), shift(my)], fine = Math.max(4, Math.ceil(1 / scale)), picture = new Float64Array(SIDE * SIDE);
   const points = 2 * fine; // along a side of a pixel of SIDE x SIDE, which is two of MNIST's
   for (let y = 0; y < SIDE * points; y++) {
     for (let x = 0; x < SIDE * points; x++) {

@@ -8,9 +8,7 @@ Stroke = list[list[float]]
 def arc(x: float, y: float, rx: float, ry: float, start: float, end: float, points: int = 24) -> Stroke:
     """Return points on an ellipse; angles in turns, clockwise from the right as y points down."""
     turns = [start + (end - start) * i / (points - 1) for i in range(points)]
-    return [
-        [round(x + rx * math.cos(2 * math.pi * t), 4), round(y + ry * math.sin(2 * math.pi * t), 4)] for t in turns
-    ]
+    return [[round(x + rx * math.cos(2 * math.pi * t), 4), round(y + ry * math.sin(2 * math.pi * t), 4)] for t in turns]
 
 
 GLYPHS: dict[int, list[Stroke]] = {
