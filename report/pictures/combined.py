@@ -13,8 +13,8 @@ from report.pictures import style
 from report.pictures.diagrams import CONV, FILLS, FIRST, LINE, SECOND, THREE, Sheet
 from report.pictures.networks import Lane, by, read_network
 
-SIZE = 7.5  # points: ten pixels of a browser
-WIDE, NARROW = 160.0, 81.0  # mm: across a page, and across a telephone
+SIZE = style.SMALL
+WIDE, NARROW = 160.0, 160 * style.NARROW / style.WIDTH  # mm
 SHORT = {COMPARISON.name: "≤ ?", CLASSES.name: "3, 7"}  # what a head says of the pair that is drawn
 MARKS = {COMPARISON.name: "C′", CLASSES.name: "N"}  # of auxiliary heads
 
