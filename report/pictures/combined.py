@@ -141,7 +141,7 @@ class _Combined(Sheet):
         red, green, blue = (1 - 0.15 * (1 - part) for part in to_rgb(colour or LINE))
         fill = to_hex((red, green, blue)) if colour else style.PALE
         self.box(x, top, 7, bottom - top, fill, dashed, colour or LINE)
-        self.text(x + 3.5, (top + bottom) / 2 + 1.2, mark, 9, weight="bold", color=colour or style.INK)
+        self.text(x + 3.5, (top + bottom) / 2 + 1.2, mark, 9, weight="bold", color=style.INK)
 
     def helper(self, x: float, row: float, reads: Sequence[float], network: Network, lane: Lane, colour: str) -> None:
         """Draw an auxiliary head, and from where it reads: the maps of each digit, or of both."""
