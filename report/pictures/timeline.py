@@ -29,7 +29,7 @@ def timeline(
     """Draw accuracies `[trials, epochs]` of each network in two ways on one axis of time, and comparisons below.
 
     `clock` slow epochs are as long as one fast one; `sides` are 1 where b is above a after an epoch, −1 where it is
-    below, and 0 where that is undecided.
+    below, and 0 where that is undecided. `narrow` stacks the panels, for a page as wide as a telephone.
     """
     fig = Figure(figsize=(NARROW, 9.5) if narrow else (WIDTH, 6.2), layout="constrained")
     rows = fig.add_gridspec(2, 1, height_ratios=(6.6 if narrow else 3.6, 0.6 + 0.36 * len(sides)))
