@@ -13,8 +13,8 @@ from report.pictures import style
 from report.pictures.diagrams import CONV, FILLS, FIRST, LINE, SECOND, THREE, Sheet
 from report.pictures.networks import Lane, by, read_network
 
-SIZE = 7.5  # points: ten pixels of a browser
-WIDE, NARROW = 160.0, 81.0  # mm: across a page, and across a telephone
+SIZE = style.SMALL
+WIDE, NARROW = 160.0, 160 * style.NARROW / style.WIDTH  # mm
 SHORT = {COMPARISON.name: "≤ ?", CLASSES.name: "3, 7"}  # what a head says of the pair that is drawn
 MARKS = {COMPARISON.name: "C′", CLASSES.name: "N"}  # of auxiliary heads
 
@@ -141,7 +141,7 @@ class _Combined(Sheet):
         red, green, blue = (1 - 0.15 * (1 - part) for part in to_rgb(colour or LINE))
         fill = to_hex((red, green, blue)) if colour else style.PALE
         self.box(x, top, 7, bottom - top, fill, dashed, colour or LINE)
-        self.text(x + 3.5, (top + bottom) / 2 + 1.2, mark, 9, weight="bold", color=colour or style.INK)
+        self.text(x + 3.5, (top + bottom) / 2 + 1.2, mark, 9, weight="bold", color=style.INK)
 
     def helper(self, x: float, row: float, reads: Sequence[float], network: Network, lane: Lane, colour: str) -> None:
         """Draw an auxiliary head, and from where it reads: the maps of each digit, or of both."""

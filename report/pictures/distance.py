@@ -7,18 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from report.pictures.style import COLOURS, INK, LINES, MARKS, WIDTH
+from report.pictures.style import COLOURS, INK, LINES, MARKS, NARROW, SMALL, WIDTH
 
 Row = tuple[ArrayLike, ArrayLike, ArrayLike]  # error, and the ends of its interval, in percent, `[distances]`
 LEAST = 0.1  # percent: the bottom of the logarithmic axis
 
 
-def distance(networks: Mapping[str, Row]) -> Figure:
-    """Draw the errors with their intervals, and write them under the axis, a row per network."""
-    fig = Figure(figsize=(WIDTH, 3.2 + 0.16 * len(networks)))
+def distance(networks: Mapping[str, Row], narrow: bool = False) -> Figure:
+    """Draw the errors with their intervals, and, unless the page is narrow, write them under the axis."""
+    fig = Figure(figsize=(NARROW, 3.4) if narrow else (WIDTH, 3.2 + 0.16 * len(networks)))
     ax = fig.subplots()
     errors(ax, networks)
-    written(ax, {name: error for name, (error, _, _) in networks.items()})
+    if narrow:
+        ax.set_xlabel("distance of the two digits")
+    else:
+        written(ax, {name: error for name, (error, _, _) in networks.items()})
     fig.tight_layout(pad=0.4)
     return fig
 
@@ -51,9 +54,9 @@ def written(ax: Axes, values: Mapping[str, ArrayLike]) -> None:
     below = ax.get_xaxis_transform()
     for row, (name, several) in enumerate(values.items()):
         place = -0.13 - 0.062 * row
-        ax.text(-0.5, place, name, transform=below, ha="right", fontsize=7, color=COLOURS[name], weight="bold")
+        ax.text(-0.5, place, name, transform=below, ha="right", fontsize=SMALL, color=COLOURS[name], weight="bold")
         for x, value in enumerate(np.asarray(several, float)):
-            ax.text(x, place, f"{value:.1f}", transform=below, ha="center", fontsize=7, color=INK)
+            ax.text(x, place, f"{value:.1f}", transform=below, ha="center", fontsize=SMALL, color=INK)
     under = "distance of the two digits, and percent wrong"
     ax.text(0.5, place - 0.09, under, transform=ax.transAxes, ha="center", fontsize=9, color=INK)
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from report.pictures.curves import Curve
 from report.pictures.distance import apart
-from report.pictures.style import GREY, INK, WIDTH
+from report.pictures.style import GREY, INK, NARROW, SMALL, WIDTH
 
 LEAST = 9.0  # percentage points between the names of two lines
 
@@ -23,25 +23,39 @@ class Panel:
     note: str
 
 
-def sheet(rows: Mapping[str, Sequence[Panel]], chance: float) -> Figure:
-    """Draw a row of panels per chapter; all have the same axes."""
-    columns, high = max(map(len, rows.values())), 0.5 + 1.32 * len(rows)  # inches
-    fig = Figure(figsize=(WIDTH, high))
-    axes = fig.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
-    fig.subplots_adjust(left=0.075, right=0.925, bottom=0.36 / high, top=1 - 0.4 / high, wspace=0.42, hspace=0.75)
-    for line, (chapter, panels) in zip(axes, rows.items(), strict=True):
+def sheet(rows: Mapping[str, Sequence[Panel]], chance: float, narrow: bool = False) -> Figure:
+    """Draw a row of panels per chapter, or rows of two on a narrow page; all have the same axes."""
+    columns = 2 if narrow else max(map(len, rows.values()))
+    parts = [
+        (chapter * (i == 0), several[i : i + columns])
+        for chapter, several in rows.items()
+        for i in range(0, len(several), columns)
+    ]
+    width, high = NARROW if narrow else WIDTH, 0.5 + 1.32 * len(parts)  # inches
+    fig = Figure(figsize=(width, high))
+    axes = fig.subplots(len(parts), columns, sharex=True, sharey=True, squeeze=False)
+    panel = (width - 0.94 - 0.58 * (columns - 1)) / columns  # the width of a panel, with 0.58 inches for names
+    fig.subplots_adjust(
+        left=0.47 / width,
+        right=1 - 0.47 / width,
+        bottom=0.36 / high,
+        top=1 - 0.4 / high,
+        wspace=0.58 / panel,
+        hspace=0.75,
+    )
+    for line, (chapter, panels) in zip(axes, parts, strict=True):
         for ax in line[len(panels) :]:
             ax.set_visible(False)
         for ax, panel in zip(line, panels, strict=False):
             small(ax, panel, chance)
-            ax.tick_params(labelsize=7, labelbottom=True)
+            ax.tick_params(labelsize=SMALL, labelbottom=True)
         line[0].annotate(
             chapter, (0, 1), (-24, 16), "axes fraction", "offset points", fontsize=8, weight="bold", color=INK
         )
     for ax in axes[-1]:
-        ax.set_xlabel("epoch", fontsize=7, labelpad=1)
+        ax.set_xlabel("epoch", fontsize=SMALL, labelpad=1)
     for ax in axes[:, 0]:
-        ax.set_ylabel("accuracy (%)", fontsize=7)
+        ax.set_ylabel("accuracy (%)", fontsize=SMALL)
     axes[0, 0].set_ylim(top=axes[0, 0].get_ylim()[1] + 3)  # room for names
     return fig
 
@@ -56,7 +70,14 @@ def small(ax: Axes, panel: Panel, chance: float) -> Axes:
     heights = apart([float(one.mean[-1]) for _, one in panel.lines], LEAST)
     for (name, one), height in zip(panel.lines, heights, strict=True):
         ax.annotate(
-            name, (len(one.mean), height), (3, 0), "data", "offset points", va="center", fontsize=7, color=one.colour
+            name,
+            (len(one.mean), height),
+            (3, 0),
+            "data",
+            "offset points",
+            va="center",
+            fontsize=SMALL,
+            color=one.colour,
         )
-    ax.set_title(f"{panel.title}: {panel.note}", loc="left", fontsize=7, pad=3, color=INK)
+    ax.set_title(f"{panel.title}: {panel.note}", loc="left", fontsize=SMALL, pad=3, color=INK)
     return ax

@@ -14,6 +14,8 @@ LINES = dict(zip(COLOURS, ("-", "--", "-.", (0, (1, 1.2))), strict=True))  # and
 MARKS = dict(zip(COLOURS, "osD^", strict=True))
 INK, GREY, PALE = LOOK["text.color"], LOOK["axes.edgecolor"], "#F3F5F7"  # text; axes and secondary text; grounds
 WIDTH = LOOK["figure.figsize"][0]  # of a figure in print, in inches
+NARROW = 3.19  # of one for a page as wide as a telephone (360 pixels), on which SMALL are ten pixels
+SMALL = 7.5  # points
 
 
 def apply() -> None:

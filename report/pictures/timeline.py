@@ -8,28 +8,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from report.pictures.style import COLOURS, GREY, INK, WIDTH
+from report.pictures.style import COLOURS, GREY, INK, NARROW, SMALL, WIDTH
 from report.statistics import Array
 
 SHOWN = 25  # trials that have a line of their own: more would be one surface
-NOTE: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": INK}
+NOTE: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "color": INK}
 SAID = {1: "above", 0: "undecided", -1: "below"}
 
 Sides = Mapping[tuple[str, str], Sequence[ArrayLike]]  # of b − a, by (a, b): slow and fast, each `[epochs]`
 
 
 def timeline(
-    slow: Mapping[str, ArrayLike], fast: Mapping[str, ArrayLike], sides: Sides, clock: float, chance: float
+    slow: Mapping[str, ArrayLike],
+    fast: Mapping[str, ArrayLike],
+    sides: Sides,
+    clock: float,
+    chance: float,
+    narrow: bool = False,
 ) -> Figure:
     """Draw accuracies `[trials, epochs]` of each network in two ways on one axis of time, and comparisons below.
 
     `clock` slow epochs are as long as one fast one; `sides` are 1 where b is above a after an epoch, −1 where it is
-    below, and 0 where that is undecided.
+    below, and 0 where that is undecided. `narrow` stacks the panels, for a page as wide as a telephone.
     """
-    fig = Figure(figsize=(WIDTH, 6.2), layout="constrained")
-    rows = fig.add_gridspec(2, 1, height_ratios=(3.6, 0.6 + 0.36 * len(sides)))
+    fig = Figure(figsize=(NARROW, 9.5) if narrow else (WIDTH, 6.2), layout="constrained")
+    rows = fig.add_gridspec(2, 1, height_ratios=(6.6 if narrow else 3.6, 0.6 + 0.36 * len(sides)))
     above, below = (fig.add_subfigure(rows[row]) for row in (0, 1))
-    axes = above.subplots(2, 2, sharex=True, sharey=True)
+    axes = above.subplots(*((4, 1) if narrow else (2, 2)), sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(axes.flat, slow, strict=True):
         trainings(ax, name, slow[name], fast[name], clock)
         ax.axhline(chance, color=GREY, lw=0.8, ls=(0, (4, 3)))
@@ -38,7 +43,7 @@ def timeline(
         plain_axis(ax, clock)
     for ax in axes[:, 0]:
         ax.set_ylabel("test accuracy (%)")
-    axes[0, 0].annotate(f"larger class {chance:g} %", (100, chance), (0, -9), ha="right", **NOTE)
+    axes[0, 0].annotate(f"larger class\n{chance:g} %", (100, chance), (0, -3), ha="right", va="top", **NOTE)
     axes[0, 0].set_ylim(top=axes[0, 0].get_ylim()[1] + 3)  # room for words above the curves
     strip(below.subplots(), sides, clock).set_xlabel("epochs with momentum")
     return fig
@@ -89,7 +94,7 @@ def plain_axis(ax: Axes, clock: float) -> None:
     )
     above.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
     above.minorticks_off()
-    above.tick_params(labelsize=7)
+    above.tick_params(labelsize=SMALL)
     above.set_xlabel("plain epochs", fontsize=8, loc="left", labelpad=2)
 
 
@@ -100,8 +105,8 @@ def strip(ax: Axes, sides: Sides, clock: float) -> Axes:
         for half, (words, said, unit) in enumerate((("plain", slow, clock), ("momentum", fast, 1.0))):
             base = -(2.3 * row + half)
             _bars(ax, base, np.asarray(said), unit, {1: b, -1: a})
-            labels.append((base, f"{b} − {a}, {words}"))
-    ax.set_yticks([base for base, _ in labels], [words for _, words in labels], fontsize=7)
+            labels.append((base, words if half else f"{b} − {a}, {words}"))
+    ax.set_yticks([base for base, _ in labels], [words for _, words in labels], fontsize=SMALL)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)

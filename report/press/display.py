@@ -53,7 +53,8 @@ def _svg(fig: Figure, salt: str) -> str:
         undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
     plt.close(fig)
-    return clean(svg.getvalue())  # a comment has each text as it is
+    # A hundredth of a point is finer than any print; a comment has each text as it is.
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), clean(svg.getvalue()))
 
 
 def show_table(

@@ -47,3 +47,9 @@ def test_names_are_moved_apart_and_keep_their_order():
     assert np.diff(sorted(moved)).min() >= 0.2 - 1e-6 and moved[3] == 3.0
     assert sorted(range(4), key=moved.__getitem__) == [2, 0, 1, 3]
     assert distance.apart([2.0, 1.0], 0.5) == [2.0, 1.0]
+
+
+def test_a_narrow_page_has_no_numbers_under_the_axis():
+    fig = distance.distance({name: (error, error, error) for name, error in ERRORS.items()}, narrow=True)
+    assert fig.get_figwidth() == style.NARROW
+    assert [text.get_text() for text in fig.axes[0].texts] == list(ERRORS)

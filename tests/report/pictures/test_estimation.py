@@ -15,11 +15,11 @@ def row(name, shift):
     return ("SN", name, b - A, statistics.paired_difference(A, b))
 
 
-@pytest.fixture
-def drawn():
+@pytest.fixture(params=[False, True], ids=["wide", "narrow"])
+def drawn(request):
     style.apply()
     readings = {"slow": [row("WSN", 0.4), row("mine:Own", -3)], "fast": [row("CAUX", 1)]}
-    fig = estimation.estimation(readings, statistics.MARGIN)
+    fig = estimation.estimation(readings, statistics.MARGIN, request.param)
     return fig, readings
 
 

@@ -25,14 +25,14 @@ def panel(title, first, second, names=("a", "b")):
     )
 
 
-@pytest.fixture
-def drawn():
+@pytest.fixture(params=[False, True], ids=["wide", "narrow"])
+def drawn(request):
     style.apply()
     rows = {
         "one": [panel("6a", ("SN", 5), ("WSN", 5)), panel("6b", ("WSN", 5), ("SAUX", 6))],
         "two": [panel("7a SN", ("SN", 3), ("SN", 5), ("one-hot", "without"))],
     }
-    return sheets.sheet(rows, 55.0), rows
+    return sheets.sheet(rows, 55.0, request.param), rows
 
 
 def test_each_panel_has_both_means_and_one_standard_deviation(drawn):
@@ -54,7 +54,7 @@ def test_names_stand_at_the_ends_and_apart(drawn):
     fig, _ = drawn
     fig.canvas.draw()
     for ax in fig.axes:
-        names = [text for text in ax.texts if text.get_fontsize() == 7]
+        names = [text for text in ax.texts if text.get_fontsize() == style.SMALL]
         boxes = [text.get_window_extent() for text in names]
         assert all(not one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
     assert [text.get_text() for text in fig.axes[2].texts] == ["one-hot", "without", "two"]

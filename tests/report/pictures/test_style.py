@@ -2,6 +2,7 @@
 
 import matplotlib
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from report.pictures import style
@@ -38,6 +39,24 @@ def test_nothing_that_a_user_has_set_is_left():
         assert dict(matplotlib.rcParams) == expected
         for name, value in (matplotlib.rcParamsDefault | style.LOOK).items():
             assert name in ("backend", "interactive") or matplotlib.rcParams[name] == value, name
+
+
+def luminance(colour):
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def test_lines_stand_out_from_their_ground_and_are_told_apart_without_colours():
+    for colour in (*style.COLOURS.values(), style.OTHER, style.INK, style.GREY):
+        assert 1.05 / (luminance(colour) + 0.05) >= 3, colour
+    assert 1.05 / (luminance(style.INK) + 0.05) >= 7
+    assert len(set(style.LINES.values())) == len(set(style.MARKS.values())) == len(style.COLOURS)
+
+
+def test_a_narrow_figure_fits_a_page_of_360_pixels_and_its_small_text_has_ten():
+    inches = style.NARROW + 2 * matplotlib.rcParamsDefault["savefig.pad_inches"]
+    assert 96 * inches <= 360 - 2 * 17  # the margins of the page
+    assert style.SMALL / 72 * 96 == 10
 
 
 @pytest.mark.parametrize("interactive", [False, True])

@@ -13,8 +13,8 @@ from report.pictures import style, timeline
 CLOCK = 4.0
 
 
-@pytest.fixture(scope="module")
-def drawn():
+@pytest.fixture(scope="module", params=[False, True], ids=["wide", "narrow"])
+def drawn(request):
     style.apply()
     rng = np.random.default_rng(1)
     ends = dict(zip(style.COLOURS, (70, 75, 75, 60), strict=True))
@@ -23,7 +23,7 @@ def drawn():
         for epochs in (12, 9)
     )
     sides = {(a, b): tuple(timecourse.sides(x[a], x[b]) for x in (slow, fast)) for a, b in itertools.pairwise(ends)}
-    fig = timeline.timeline(slow, fast, sides, CLOCK, 55.0)
+    fig = timeline.timeline(slow, fast, sides, CLOCK, 55.0, request.param)
     return fig, slow, fast, sides
 
 
@@ -76,6 +76,6 @@ def test_words_are_legible_and_do_not_overlap(drawn):
     fig.canvas.draw()
     for ax in fig.axes:
         texts = [t for t in (*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()) if t.get_text()]
-        assert all(text.get_fontsize() >= 7 for text in texts)
+        assert all(text.get_fontsize() >= style.SMALL for text in texts)
         for one, other in itertools.combinations([t.get_window_extent() for t in texts], 2):
             assert not Bbox.intersection(one, other)

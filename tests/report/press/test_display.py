@@ -1,5 +1,6 @@
 import doctest
 import json
+import re
 
 import matplotlib.pyplot as plt
 import pypandoc
@@ -52,6 +53,17 @@ def test_equal_figures_give_equal_bytes_and_are_closed(outputs):
     assert outputs[0] == outputs[2]
     assert "date" not in outputs[0][0]["image/svg+xml"]
     assert not plt.get_fignums()
+
+
+def test_coordinates_of_paths_have_two_decimals_and_nothing_else_is_cut(outputs):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1 / 3, 1 / 7])
+    show_figure(fig, **FIGURE)
+    svg = outputs[0][0]["image/svg+xml"]
+    paths = re.findall(r' d="([^"]*)"', svg)
+    numbers = [number for path in paths for number in re.findall(r"\.(\d+)", path)]
+    assert numbers and max(map(len, numbers)) == 2
+    assert "scale(0.015625)" in svg or re.search(r"scale\(0\.\d{3,}", svg)
 
 
 def test_a_narrow_figure_goes_with_the_wide_one_and_both_are_closed(outputs):
