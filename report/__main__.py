@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 WITHOUT_TORCH = ("about", "stored")
-OF_A_CHECKOUT = ("build", "quick", "study", "publish")  # they read the notebooks, or write the repository's stores
+OF_A_CHECKOUT = (
+    "build",
+    "quick",
+    "study",
+    "publish",
+    "canvas",
+)  # they read the notebooks, or write the repository's stores
 
 
 def build(options: Options) -> int:
@@ -116,6 +122,14 @@ def gpu(options: Options) -> int:
     from report.speed.gpu import gpu
 
     print(gpu(options.output))
+    return 0
+
+
+def canvas(options: Options) -> int:
+    """Train the networks of the canvas again, one trial of each, and write their weights (minutes)."""
+    from report import canvas
+
+    canvas.make()
     return 0
 
 
@@ -302,6 +316,7 @@ def door() -> argparse.ArgumentParser:
     added = command(publish)
     output(added, "build")
     added.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
+    command(canvas)
     command(about)
     added = command(stored)
     added.add_argument("--yes", action="store_true", help="remove without asking")

@@ -183,7 +183,7 @@ const STYLE = `
 
 const LEGEND = "Draw a digit in each square with mouse, pen or finger, or choose a pair. Ctrl+Z takes the last stroke " +
   "back, Delete clears the square. Beside each square: what the networks see of it, 14 × 14. Sure: the share of the " +
-  "answer after softmax. The digits to choose were drawn for this page; nothing that you draw leaves it.";
+  "answer after softmax, of two outputs between 0 and 1 at most 73 %. The digits to choose were drawn for this page; nothing that you draw leaves it.";
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);

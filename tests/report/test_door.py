@@ -12,7 +12,7 @@ from lib.machine import ROOT
 from lib.training import train
 from report.__main__ import main
 
-COMMANDS = ("build", "quick", "study", "verify", "bench", "gpu", "publish", "about", "stored")
+COMMANDS = ("build", "quick", "study", "verify", "bench", "gpu", "publish", "canvas", "about", "stored")
 
 EXPERIMENT = Experiment.parse("CAUX dataset=digits epochs=1 train_pairs=50 test_pairs=20 momentum=0.9")
 
@@ -208,5 +208,5 @@ def test_a_dry_run_of_the_study_says_what_is_to_be_trained(capsys):
     study, statements = capsys.readouterr().out.splitlines()
     assert study.startswith(("results: nothing to train: all 120 groups are stored", "results: to train: "))
     assert re.match(
-        r"results_2023: (nothing to train: all 136 groups are stored|to train: \d+ of 136 groups)", statements
+        r"results_2023: (nothing to train: all 144 groups are stored|to train: \d+ of 144 groups)", statements
     )
