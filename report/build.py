@@ -15,10 +15,11 @@ from nbformat import NotebookNode
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
-from report import claims, freshness, provenance, publish, study
+from report import canvas, claims, freshness, provenance, publish, study
 from report.inventory import stored_results
 from report.press import made
 from report.press.export import Attachment, merge, write_html, write_pdf
+from report.press.live import Live
 from report.press.run import run_all
 from report.swap import prepared, put, swap
 
@@ -171,7 +172,7 @@ def write(
         address=address(),
     )
     said("all notebooks have run; the page and the PDF are rendered")
-    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY)
+    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY, parts=[drawing()])
     manifest = Attachment("manifest.json", "How each figure and each table was made", made.manifest(nb))
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=[manifest, *attachments])
     write_figures(nb, folder / "figures")
@@ -181,6 +182,15 @@ def write(
 def said(text: str) -> None:
     """Say at once, on stderr, how far the report is."""
     print(text, file=sys.stderr, flush=True)
+
+
+def drawing() -> Live:
+    """Return the page's part in which a reader draws two digits."""
+    text = (
+        "One trained trial of each network, and of one more, the class bottleneck, whose comparison can read nothing "
+        "but the names that its class head gives. Look for pairs that are named right and compared wrong."
+    )
+    return Live("canvas", "Try it: draw two digits", text, canvas.page_data(), canvas.inline())
 
 
 def authors() -> list[str]:

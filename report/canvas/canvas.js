@@ -166,7 +166,7 @@ export function seen(grey) {
 // ---- the page
 
 const STYLE = `
-.pair-canvas { --pen: light-dark(#1d2430, #dfe4ec); --ground: light-dark(#fff, #15191f); --edge: light-dark(#6b7683, #8b97a5);
+.pair-canvas { --pen: var(--ink, light-dark(#1d2430, #dfe4ec)); --ground: var(--paper, light-dark(#fff, #15191f)); --edge: light-dark(#6b7683, #8b97a5);
   --warn: light-dark(#9a3b00, #f0a070); font: 15px/1.45 system-ui, sans-serif; color: var(--pen); max-width: 44rem; color-scheme: inherit; }
 .pair-canvas .squares { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; }
 .pair-canvas canvas { width: min(11rem, 42vw); aspect-ratio: 1; border: 1px solid var(--edge); border-radius: 6px;

@@ -39,7 +39,7 @@ from traitlets import Bool, Unicode, default
 
 from lib import files
 from lib.messages import show
-from report.press import LABEL, images, made, places
+from report.press import LABEL, images, live, made, places
 from report.press.surroundings import of_matplotlib
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -137,12 +137,20 @@ def merge(
     return merged
 
 
-def write_html(nb: NotebookNode, path: str | os.PathLike[str], *, bibliography: Path | None = None) -> None:
-    """Render `nb` as one HTML page that needs no other file, script or request.
+def write_html(
+    nb: NotebookNode,
+    path: str | os.PathLike[str],
+    *,
+    bibliography: Path | None = None,
+    parts: Sequence[live.Live] = (),
+) -> None:
+    """Render `nb` as one HTML page that needs no other file and no request, with live parts below its abstract.
 
     Raises ValueError for an unresolved or repeated label, a citation that `bibliography` lacks and a faulty formula.
     """
-    page, _ = ReportHTML(bibliography=str(bibliography or "")).from_notebook_node(nb)
+    exporter = ReportHTML(bibliography=str(bibliography or ""))
+    exporter.parts = parts
+    page, _ = exporter.from_notebook_node(nb)
     files.write(Path(path), page)
 
 
@@ -334,12 +342,13 @@ class _Report(Exporter):
 
 
 class ReportHTML(_Report):
-    """One HTML page: no script, no request, no other file."""
+    """One HTML page: no request, no other file, and no script but that of its live parts."""
 
     export_from_notebook = "Report (HTML)"
     file_extension = ".html"
     output_mimetype = "text/html"
     template, to = "report.html", "html5"
+    parts: Sequence[live.Live] = ()
 
     @default("code")
     def _code(self) -> bool:
@@ -381,8 +390,8 @@ class ReportHTML(_Report):
         return f"data:{mime};base64,{base64.b64encode(self.pictures[name]).decode()}"
 
     def rendered(self, document: str) -> str:
-        """Return the page."""
-        return document
+        """Return the page, with its live parts."""
+        return live.filled(images.once(document), self.parts)
 
 
 class ReportPDF(_Report):

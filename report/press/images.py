@@ -127,6 +127,30 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def once(page: str) -> str:
+    """Return a page in which a shape that several of its pictures define alike, as letters are, is defined once.
+
+    Between the elements of pictures only what is no indentation stays.
+    """
+    first: dict[tuple[str, str], str] = {}
+    other: dict[str, str] = {}
+
+    def defined(found: re.Match[str]) -> str:
+        own, name, shape = found[1], found[2], found[3]
+        there = first.setdefault((name, shape), own)
+        if there == own:
+            return found[0]
+        other[own] = there
+        return ""
+
+    def drawn(found: re.Match[str]) -> str:
+        dense = re.sub(r">\s*\n\s*<", "><", re.sub(r"\s*\n\s*|  +", " ", found[0]).replace("> <", ">\n<"))
+        return re.sub(r'<path id="(p\d+-([^"]+))" ([^>]*)/>', defined, dense)
+
+    page = re.sub(r"<svg .*?</svg>", drawn, page, flags=re.S)
+    return re.sub(r'(?<= href="#)p\d+-[^"]+(?=")', lambda found: other.get(found[0], found[0]), page)
+
+
 def _keep_drawing(element: ElementTree.Element) -> None:
     """Drop the children of an element that draw nothing, but not the text behind them."""
     text = element.tag in ("text", "tspan", "textPath")

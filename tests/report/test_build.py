@@ -1,5 +1,6 @@
 """The whole chain, small: train, run every notebook by papermill, merge, render; then open what came out."""
 
+import base64
 import hashlib
 import io
 import json
@@ -20,8 +21,9 @@ from pypdf import PdfReader
 
 from lib import run_analysis
 from lib.machine import ROOT
-from report import build, freshness, study
+from report import build, canvas, freshness, study
 from report.__main__ import main
+from report.press.live import POLICY
 from tests.committed import committed_notebooks
 from tests.lib.test_processes import marked, new_mark, none_left
 
@@ -101,7 +103,11 @@ def test_the_page_is_whole(report):
         assert text in page, text
     for chapter in list(study.CHAPTERS)[:2]:
         assert re.search(rf"{chapter}<a [^>]*></a></h\d>", page), chapter
-    assert "<script" not in page
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", (report / "report.html").read_text(), re.S)
+    [(_, data), (kind, module)] = scripts
+    assert kind == ' type="module"' and list(json.loads(data)["networks"]) == list(canvas.EXPERIMENTS)
+    digest = base64.b64encode(hashlib.sha256(module.encode()).digest()).decode()
+    assert f"{POLICY}; script-src 'sha256-{digest}'\"" in page
     assert not re.search(r"(src|href)=\"https?://", page.replace("https://doi.org", "")), "it loads nothing"
     assert re.search(r"\d+\.\d ± \d+\.\d", page), "numbers come from the results"
     assert "Traceback" not in page
