@@ -224,6 +224,7 @@ class _Report(Exporter):
 
     def blocks(self, nb: NotebookNode) -> Iterator[Block]:
         """Yield what the report shows, in order; each block has the number of its cell."""
+        listed: set[str] = set()
         for number, cell in enumerate(nb.cells):
             tags = _tags(cell)
             if "remove-cell" in tags:
@@ -234,7 +235,9 @@ class _Report(Exporter):
             if cell.cell_type == "raw" and (block := _printed(cell.source)):
                 found.append(block)
             if cell.cell_type == "code" and self.code and cell.source.strip() and "remove-input" not in tags:
-                found.append(self.listing(cell.source, "Parameters" if tags & PARAMETERS else "Code"))
+                if cell.source not in listed:  # of a notebook that ran several times, once
+                    found.append(self.listing(cell.source, "Parameters" if tags & PARAMETERS else "Code"))
+                listed.add(cell.source)
             if cell.cell_type == "code" and "remove-output" not in tags:
                 try:
                     found += [block for output in cell.outputs for block in self.outputs(output)]

@@ -128,9 +128,10 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
 
 
 def once(page: str) -> str:
-    """Return a page in which a shape that several of its pictures define alike, as letters are, is defined once.
+    """Return a page whose pictures are written more briefly, and look the same.
 
-    Between the elements of pictures only what is no indentation stays.
+    A shape that several of them define alike, as letters are, is defined once; what nobody points to has no name;
+    indentation goes, and so does what is finer than a hundredth of a point.
     """
     first: dict[tuple[str, str], str] = {}
     other: dict[str, str] = {}
@@ -143,12 +144,23 @@ def once(page: str) -> str:
         other[own] = there
         return ""
 
-    def drawn(found: re.Match[str]) -> str:
-        dense = re.sub(r">\s*\n\s*<", "><", re.sub(r"\s*\n\s*|  +", " ", found[0]).replace("> <", ">\n<"))
+    def brief(found: re.Match[str]) -> str:
+        dense = re.sub(r">\s*\n\s*<", "><", found[0])
+        dense = re.sub(r"\s*\n\s*|  +", " ", dense)
+        fine = r'(?<= transform=")translate\([^)]*\)| [xy]="[^"]*"'
+        dense = re.sub(fine, lambda said: re.sub(r"(\.\d\d)\d+", r"\1", said[0]), dense)
         return re.sub(r'<path id="(p\d+-([^"]+))" ([^>]*)/>', defined, dense)
 
-    page = re.sub(r"<svg .*?</svg>", drawn, page, flags=re.S)
-    return re.sub(r'(?<= href="#)p\d+-[^"]+(?=")', lambda found: other.get(found[0], found[0]), page)
+    page = re.sub(r"<svg .*?</svg>", brief, page, flags=re.S)
+    page = re.sub(r'(?<= href="#)p\d+-[^"]+(?=")', lambda found: other.get(found[0], found[0]), page)
+    named = dict.fromkeys(re.findall(r'(?: href="|url\()#(p\d+-[^")]+)', page))
+    short = {name: f"p-{number}" for number, name in enumerate(named)}
+
+    def renamed(found: re.Match[str]) -> str:
+        drawn = re.sub(r' id="(p\d+-[^"]*)"', lambda own: f' id="{short[own[1]]}"' if own[1] in short else "", found[0])
+        return re.sub(r'((?: href="|url\()#)(p\d+-[^")]+)', lambda to: to[1] + short[to[2]], drawn)
+
+    return re.sub(r"<svg .*?</svg>", renamed, page, flags=re.S)
 
 
 def _keep_drawing(element: ElementTree.Element) -> None:
