@@ -53,8 +53,14 @@ def _svg(fig: Figure, salt: str) -> str:
         undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
     plt.close(fig)
-    # A hundredth of a point is finer than any print; a comment has each text as it is.
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), clean(svg.getvalue()))
+    # A tenth of a point in curves, and a hundredth in what is placed, is finer than any print.
+    drawn = _cut(clean(svg.getvalue()), r' d="[^"]*"', 1)  # a comment has each text as it is
+    return _cut(drawn, r'(?<= transform=")translate\([^)]*\)| [xy]="[^"]*"', 2)
+
+
+def _cut(svg: str, where: str, digits: int) -> str:
+    """Cut the numbers in the parts of a picture that match `where`."""
+    return re.sub(where, lambda found: re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", found[0]), svg)
 
 
 def show_table(

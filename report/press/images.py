@@ -131,7 +131,7 @@ def once(page: str) -> str:
     """Return a page whose pictures are written more briefly, and look the same.
 
     A shape that several of them define alike, as letters are, is defined once; what nobody points to has no name;
-    indentation goes, and so does what is finer than a hundredth of a point.
+    indentation goes.
     """
     first: dict[tuple[str, str], str] = {}
     other: dict[str, str] = {}
@@ -146,10 +146,9 @@ def once(page: str) -> str:
 
     def brief(found: re.Match[str]) -> str:
         dense = re.sub(r">\s*\n\s*<", "><", found[0])
-        dense = re.sub(r"\s*\n\s*|  +", " ", dense)
-        fine = r'(?<= transform=")translate\([^)]*\)| [xy]="[^"]*"'
-        dense = re.sub(fine, lambda said: re.sub(r"(\.\d\d)\d+", r"\1", said[0]), dense)
-        return re.sub(r'<path id="(p\d+-([^"]+))" ([^>]*)/>', defined, dense)
+        dense = re.sub(r"\s*\n\s*|  +", " ", dense).replace(" />", "/>")
+        dense = re.sub(r' style="[^"]*"', lambda said: re.sub(r"([:;]) ", r"\1", said[0]), dense)
+        return re.sub(r'<path id="(p\d+-([^"]+))" ([^>]*)/>', defined, dense).replace("<defs></defs>", "")
 
     page = re.sub(r"<svg .*?</svg>", brief, page, flags=re.S)
     page = re.sub(r'(?<= href="#)p\d+-[^"]+(?=")', lambda found: other.get(found[0], found[0]), page)

@@ -586,7 +586,8 @@ def test_nbconvert_renders_a_single_notebook_whose_heading_is_its_title(executed
 
 
 def test_a_page_has_the_narrow_figure_too_and_print_has_one(tmp_path):
-    box = '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="9"><rect id="a" width="{0}" height="9"/></svg>'
+    drawn = '<rect id="a" width="{0}" height="9"/><use href="#a"/>'
+    box = f'<svg xmlns="http://www.w3.org/2000/svg" width="{{0}}" height="9">{drawn}</svg>'
     cell = displayed(**{"image/svg+xml": box.format(90), "text/plain": "A box"})
     cell.outputs[0].metadata = {"report": {"id": "fig-a", "caption": "C.", "alt": "A box", "narrow": box.format(20)}}
     nb = notebook("[x](#fig-a)")

@@ -1,11 +1,12 @@
 """Pictures are found where a notebook has them, and of SVG only what draws is left."""
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
 
-from report.press.images import clean, find, harmless_svg, kind_of
+from report.press.images import clean, find, harmless_svg, kind_of, once
 
 # The smallest pictures of their kind: one pixel each.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs=")
@@ -145,3 +146,19 @@ def test_a_picture_that_is_not_there_is_named(tmp_path, address, message):
     address = address.replace("HERE", Path(tmp_path).as_posix())
     with pytest.raises(ValueError, match=message):
         find(address, {"broken.png": {"image/png": "a"}}, [str(tmp_path)])
+
+
+def test_what_pictures_define_alike_is_defined_once_and_what_nobody_points_to_has_no_name():
+    letter = '<defs><path id="{0}-a" d="M 0 0 L 1 1"/></defs><g id="{0}-g"><use href="#{0}-a" x="0.125"/></g>'
+    clipped = (
+        '<defs><clipPath id="{0}-c"><rect width="1"/></clipPath></defs><path clip-path="url(#{0}-c)" d="M 0.125 0"/>'
+    )
+    page = "".join(f"<p>p1-a</p><svg {n}>\n  {letter.format(n)}\n  {clipped.format(n)}</svg>" for n in ("p1", "p2"))
+    short = once(page + '<a href="#p9-text">p1-g</a>')
+    assert short.count("L 1 1") == 1 and "p1-g" not in short.partition("<a")[0] and short.endswith(">p1-g</a>")
+    assert '<a href="#p9-text">' in short, "what is no picture stays"
+    assert short.count("<p>p1-a</p>") == 2 and 'x="0.125"' in short and 'd="M 0.125 0"' in short
+    ids = re.findall(r' id="([^"]+)"', short)
+    drawn = short.partition("<a")[0]
+    assert len(ids) == len(set(ids)) == 3
+    assert sorted(re.findall(r'(?: href="|url\()#([^")]+)', drawn)) == sorted([ids[0], *ids])
