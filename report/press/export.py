@@ -364,6 +364,7 @@ class ReportHTML(_Report):
     def listing(self, source: str, title: str) -> Block:
         """Return the source, highlighted and folded."""
         code = highlight(source, PythonLexer(), HtmlFormatter(nowrap=True)).rstrip()
+        code = re.sub(r'<span class="(?:n|p|o|w|nn)">([^<]*)</span>', r"\1", code)  # they have no colour of their own
         text = f'<details class="code"><summary>{title}</summary><pre tabindex="0"><code>{code}</code></pre></details>'
         return {"kind": "raw", "text": text}
 
