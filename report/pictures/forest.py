@@ -5,24 +5,32 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, GREY, INK
+from report.pictures.style import COLOURS, GREY, INK, NARROW, WIDTH
 from report.statistics import MARGIN, Estimate, signed
 
 TICKS = (-5, -1, 0, 1, 5)  # points; the axis is linear up to 1 and logarithmic beyond
 
 
 def forest(
-    axes: Sequence[Axes],
     names: Sequence[str],
     groups: Sequence[Mapping[str, Sequence[Estimate]]],
     margin: float = MARGIN,
-) -> None:
+    narrow: bool = False,
+) -> Figure:
     """Draw a panel per step, named in `names`, and a row per reading: the mean, its interval, and the mean in print.
 
     `groups` of readings stand apart, the first filled and the others hollow; the band is +-`margin`, within which a
-    difference is taken for none.
+    difference is taken for none. `narrow` stacks the panels, for a page as wide as a telephone.
     """
+    height = 0.7 + 0.15 * sum(map(len, groups))
+    if narrow:
+        fig = Figure(figsize=(NARROW, height * len(names)), layout="constrained")
+        axes = fig.subplots(len(names), 1)
+    else:
+        fig = Figure(figsize=(WIDTH, height + 0.1), layout="constrained")
+        axes = fig.subplots(1, len(names))
     rows = [(reading, several, not number) for number, group in enumerate(groups) for reading, several in group.items()]
     gaps = np.repeat(np.arange(len(groups)) * 0.6, [len(group) for group in groups])
     places = np.arange(len(rows)) + gaps
@@ -44,8 +52,9 @@ def forest(
         ax.grid(visible=False)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        ax.set_yticklabels([reading for reading, *_ in rows] if not column else [], fontsize=7)
+        ax.set_yticklabels([reading for reading, *_ in rows] if narrow or not column else [], fontsize=7)
         ax.set_xlabel("points")
+    return fig
 
 
 def point(ax: Axes, estimate: Estimate, place: float, colour: str, filled: bool) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from report.pictures.style import COLOURS, GREY, INK, NARROW, SMALL, WIDTH
 from report.statistics import Array
 
-SHOWN = 8  # trials that have a line of their own: more would be one surface
+SHOWN = 10  # trials that have a line of their own: more would be one surface
 NOTE: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "color": INK}
 SAID = {1: "above", 0: "undecided", -1: "below"}
 

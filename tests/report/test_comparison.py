@@ -380,4 +380,3 @@ def test_two_networks_are_two_curves_whatever_they_are_called(a, b, both, names,
     heading, sentence = shown.said
     assert heading.startswith(f"## {compared.title} ") and compared.title.startswith(second)
     assert f"{second} differs from {first} by +10.00 points" in sentence
-    assert f"`{compared.command(3)}`" in shown.caption
