@@ -12,7 +12,7 @@ from report.inventory import stored_results
 from report.statements import CLASS_TRAINED, DIAL, FROZEN, NAMES, SCORE, UNLABELLED, Part, Read, Statement
 from report.statistics import Array, Estimate
 
-STATEMENTS_HEADER = ("", "statement, and its parts", "points (99.5 % interval)", "outcome")
+STATEMENTS_HEADER = ("no.", "statement, and its parts", "points (99.5 % interval)", "outcome")
 ESTIMATES_HEADER = ("contrast", "points (99.5 % interval)")
 READINGS_HEADER = ("reading", *(f"{b} − {a}" for a, b in itertools.pairwise(study.NETWORKS)))
 CURVES_HEADER = ("reading", *(d.claim for d in claims.DEFINITIONS if d.quantity != "end"))

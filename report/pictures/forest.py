@@ -24,7 +24,7 @@ def forest(
     `groups` of readings stand apart, the first filled and the others hollow; the band is +-`margin`, within which a
     difference is taken for none. `narrow` stacks the panels, for a page as wide as a telephone.
     """
-    height = 0.7 + 0.15 * sum(map(len, groups))
+    height = 0.7 + 0.14 * sum(map(len, groups))
     if narrow:
         fig = Figure(figsize=(NARROW, height * len(names)), layout="constrained")
         axes = fig.subplots(len(names), 1)

@@ -38,6 +38,14 @@ def test_an_interval_that_holds_nought_settles_no_sign():
     assert said.startswith("under plain SGD its sign stays open: ") and "it costs −" in said
 
 
+def test_where_no_training_takes_off_nothing_is_said_of_starts():
+    both = readings(AS_CLAIMED, AS_CLAIMED)
+    assert "epochs: under plain SGD by " in answer.second_comparison(both)
+    low = dict.fromkeys(("sn", "wsn", "saux", "caux"), curve(at_80=55, last=56))
+    said = answer.second_comparison(readings(low, low))
+    assert "epochs" not in said and said.endswith(").")
+
+
 def test_a_changed_result_changes_its_sentence():
     before, after = (readings(AS_CLAIMED, AS_CLAIMED) for _ in range(2))
     correct = after[PLAIN][1].records[0]["test_correct"]
