@@ -1,3 +1,4 @@
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -7,6 +8,7 @@ import torch
 
 from lib import datasets
 
+os.environ["OWN_ROOT"] = os.devnull  # while tests are found, too: a file there may be called as a package is
 torch.set_num_threads(1)  # as the workers train; two threads of small operations wait for each other
 
 

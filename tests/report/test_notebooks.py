@@ -45,7 +45,7 @@ def test_a_network_of_one_s_own_from_its_file_to_the_sentence(folder, tmp_path):
     said, shown = outputs(ran)
     assert shown[2].source.startswith("# Parameters\n") and 'dataset = "digits"' in shown[2].source
     assert said.count("Nothing is wrong.") == 2, "the plain module and the stack"
-    assert (tmp_path / "own" / "bottleneck_stack.py").is_file()
+    assert (tmp_path / "own" / "class_bottleneck_stack.py").is_file()
     for words in (
         "head 'digits' returns [10, 20] for classes; it must be [10, 2, 10] with one-hot labels",
         "Bottleneck's forward returns answer; allowed: a dict of its heads, answer, digits",

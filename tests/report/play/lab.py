@@ -50,6 +50,7 @@ def server(folder, dark=False):
         os.environ |= {f"JUPYTER_{name.upper()}_DIR": own[name] for name in ("config", "runtime", "data")}
         os.environ |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "RESULTS_ROOT": str(folder / "results")}
         os.environ |= {"JUPYTERLAB_WORKSPACES_DIR": own["workspaces"], "PYTHONPATH": str(ROOT)}
+        os.environ["OWN_ROOT"] = str(folder / "own")  # not the user's, which other programs find, too
         options = [f"--port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
         started = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--allow-root", *options],

@@ -72,7 +72,7 @@ def test_explore_is_played_with(browser, address, tmp_path):
         first = notebook.picture("training.run()")
         after = notebook.wait(lambda: max(0, (notebook.number("training.run()", EPOCH) or 0) - before) and before)
         assert notebook.running("training.run()") and after >= before
-        assert notebook.picture("training.run()") != first
+        notebook.wait(lambda: notebook.picture("training.run()") != first)  # it comes after the number
         page.screenshot(path=tmp_path / "running.png")
         notebook.finish(120)
         assert notebook.errors() == []
