@@ -50,17 +50,19 @@ def test_every_cell_runs_without_an_error(name, browser, address, tmp_path):
         assert notebook.errors() == []
 
 
-def answered(notebook, height):
-    """Draw a line into the first square of the canvas; the answers have changed when this returns."""
+def answered(notebook):
+    """Clear the canvas' first square and draw a line into it: the answers are gone, and there again at the end."""
     cell = notebook.cell("canvas.draw()")
-    square, answers = cell.locator("canvas").first, cell.locator("tbody")
+    square, said, mouse = cell.locator("canvas").first, cell.locator(".said"), notebook.page.mouse
     square.scroll_into_view_if_needed()
-    before, box, mouse = answers.inner_html(), square.bounding_box(), notebook.page.mouse
-    mouse.move(box["x"] + 0.15 * box["width"], box["y"] + height * box["height"])
+    square.press("Delete")
+    notebook.wait(lambda: said.inner_text().startswith("The first square is empty"))
+    box = square.bounding_box()
+    mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
     mouse.down()
-    mouse.move(box["x"] + 0.85 * box["width"], box["y"] + height * box["height"], steps=8)
+    mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=8)
     mouse.up()
-    return notebook.wait(lambda: answers.inner_html() != before)
+    return notebook.wait(lambda: "bottleneck: first" in said.inner_text())
 
 
 def test_explore_is_played_with(browser, address, tmp_path):
@@ -79,7 +81,7 @@ def test_explore_is_played_with(browser, address, tmp_path):
         assert "all 20 epochs are done, and stored" in notebook.printed("training.run()")
         assert "CAUX dataset=digits" in notebook.printed("play.tried()")
 
-        assert answered(notebook, 0.5), "the canvas answers"
+        assert answered(notebook), "the canvas answers"
 
         # A control changes the command, what cannot be is one sentence, and the command can be copied.
         choose = notebook.cell("play.choose(choice)")
@@ -115,7 +117,7 @@ def test_explore_is_played_with(browser, address, tmp_path):
         seen = notebook.picture("play.gallery")
         gallery.get_by_role("button", name="unsure").click()
         notebook.wait(lambda: notebook.picture("play.gallery") != seen)
-        assert answered(notebook, 0.3)
+        assert answered(notebook)
         assert notebook.running("training.run()"), "the answers came while the cell trained"
         notebook.menu("Kernel", "Interrupt Kernel")
         stopped = notebook.wait(lambda: notebook.number("training.run()", r"stopped after epoch (\d+) of 100"))
@@ -134,7 +136,7 @@ def test_explore_is_played_with(browser, address, tmp_path):
         page.wait_for_selector(".jp-Dialog", timeout=60_000)
         assert "appears to have died" in page.locator(".jp-Dialog").inner_text()
         page.locator(".jp-Dialog button").last.click()
-        assert answered(notebook, 0.7), "of a canvas whose kernel is gone"
+        assert answered(notebook), "of a canvas whose kernel is gone"
         notebook.idle()
         page.wait_for_timeout(lab.SETTLED)
         notebook.run_all()
