@@ -3,13 +3,13 @@
 Python tells every reader of files by an audit event: so what a figure was made from needs nobody to write it down.
 """
 
-import gzip
 import json
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lib import store
 from lib.machine import ROOT
 
 STORED = ROOT / "report"  # whose tables and measurements count, too
@@ -51,7 +51,7 @@ def named(path: Path) -> str:
 def commit(file: Path) -> str:
     """Return the commit that a stored group was made with; nothing where it cannot be read, which others say."""
     try:
-        origin = json.loads(gzip.decompress(file.read_bytes()))["provenance"]
+        origin = json.loads(store.unpacked(file.read_bytes()))["provenance"]
         return str(origin["commit"])[:10] + " with uncommitted changes" * bool(origin["dirty"])
-    except (OSError, EOFError, ValueError, LookupError, TypeError):
+    except (OSError, *store.UNTRUSTED):
         return ""

@@ -1,4 +1,5 @@
 import gzip
+import itertools
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from lib.machine import ROOT
+from report.press import read
 
 SCRIPT = """
 import gzip, json, sys
@@ -45,3 +47,22 @@ def test_what_was_read_is_known_and_of_which_commit_it_is(tmp_path, dirty, said)
     before, after = map(json.loads, done.stdout.splitlines())
     assert before == {}
     assert after == {"inputs": ["also/WSN-b", "report/census.csv", "results/SN-a"], "commits": [said]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", b"\x1f\x8b", gzip.compress(b"{}"), gzip.compress(b"[1]"), gzip.compress(b'{"provenance": null}')],
+)
+def test_a_file_without_a_commit_names_none(tmp_path, content):
+    file = tmp_path / "trials-000-024.json.gz"
+    file.write_bytes(content)
+    assert read.commit(file) == ""
+    assert read.commit(tmp_path / "missing.json.gz") == ""
+
+
+def test_no_damaged_byte_of_a_group_stops_an_account(tmp_path):
+    whole = bytearray(group(tmp_path / "results" / "SN-a", "0123456789abc").read_bytes())
+    for position, bit in itertools.product(range(len(whole)), range(8)):  # zlib.error is none of the usual errors
+        file = tmp_path / f"{position}-{bit}.json.gz"
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+        assert isinstance(read.commit(file), str)
