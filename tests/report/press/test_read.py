@@ -51,7 +51,8 @@ def test_what_was_read_is_known_and_of_which_commit_it_is(tmp_path, dirty, said)
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no gzip", b"\x1f\x8b", gzip.compress(b"{}"), gzip.compress(b"[1]"), gzip.compress(b'{"provenance": null}')],
+    [b"", b"no gzip", b"\x1f\x8b", *(gzip.compress(text) for text in (b"{}", b"[1]", b'{"provenance": null}'))],
+    ids=["empty", "no gzip", "cut off", "nothing", "a list", "null"],
 )
 def test_a_file_without_a_commit_names_none(tmp_path, content):
     file = tmp_path / "trials-000-024.json.gz"
