@@ -1,10 +1,10 @@
-"""The twin LeNets: their sizes, that sharing shares, that dropout is for training."""
+"""Networks of other people's: their sizes, that sharing shares, what reads what, that dropout is for training."""
 
 import pytest
 import torch
 
 from lib.tasks import CLASSES, COMPARISON
-from report.peers import SharedLeNet, TwinLeNet, comparer, lenet
+from report.peers import PooledFeatures, SharedLeNet, TwinLeNet, comparer, lenet
 
 every = pytest.mark.parametrize("network", [TwinLeNet, SharedLeNet])
 
@@ -67,3 +67,27 @@ def test_dropout_only_in_training(network, head):
     assert torch.equal(made_network(pairs)[head], made_network(pairs)[head])
     made_network.train()  # here batch normalisation takes the batch's own statistics: only dropout differs
     assert not torch.equal(made_network(pairs)[head], made_network(pairs)[head])
+
+
+def test_the_pooled_network_has_the_size_that_its_authors_allowed():
+    assert parameters(PooledFeatures()) == 70_572  # of widths between 65,000 and 75,000 parameters
+    features = made(PooledFeatures).extract(images()[:, :1])
+    assert features.shape == (6, 64)
+
+
+def test_both_heads_of_the_pooled_network_read_the_same_features_of_either_digit():
+    network, pairs = made(PooledFeatures), images()
+    outputs, swapped = network(pairs), network(pairs.flip(1))
+    assert torch.allclose(outputs["auxiliary"], swapped["auxiliary"].flip(1), atol=1e-6)
+    features = torch.stack([network.extract(pairs[:, :1]), network.extract(pairs[:, 1:])], dim=1)
+    assert torch.equal(outputs["answer"], network.compare(features.flatten(1)))
+    outputs["answer"].sum().backward()
+    assert all(parameter.grad is None for parameter in network.name.parameters())  # the answer reads no name
+
+
+@pytest.mark.parametrize("head", ["answer", "auxiliary"])
+def test_the_pooled_network_drops_only_in_training(head):
+    network, pairs = made(PooledFeatures), images()
+    assert torch.equal(network(pairs)[head], network(pairs)[head])
+    network.train()
+    assert not torch.equal(network(pairs)[head], network(pairs)[head])
