@@ -1,6 +1,6 @@
 """Networks of other people's as they would write them: plain `torch.nn` modules that know nothing of stacks of trials.
 
-The first two are the twin LeNets of A. Zadoks' solution of the same course project (EPFL, Deep Learning, EE-559, 2021;
+The two here are the twin LeNets of A. Zadoks' solution of the same course project (EPFL, Deep Learning, EE-559, 2021;
 github.com/azadoks/EE-559, `miniproject/Proj1` and the report in it), told in our own code. He crosses weight sharing
 with a loss on the classes of the digits, which makes four systems of two networks: without that loss, the classes are
 still what the comparison reads, only nobody says which they should be (`auxiliary_weight=0`).
@@ -15,12 +15,6 @@ deviation over 32 rounds:
 |:--|--:|--:|
 | a network per digit | 16.7 ± 1.7 | 6.6 ± 0.8 |
 | one network for both | 12.7 ± 1.6 | 5.0 ± 0.9 |
-
-The third is AuxNet2 of the solution by the authors of github.com/zenhaeus/ee559-dl-projects (`Proj1/src/model.py`), as
-they chose it at last: channels 32, 32 and 64, 256 hidden units, 25 epochs, batches of 50, Adam with learning rate
-0.005, and again the plain sum of three cross-entropies, so `auxiliary_weight=2`. Its comparison reads features beside a
-class head, as CAUX's does, but no output has a Sigmoid, every Linear layer is behind a dropout of 0.5, and what is read
-is narrow: 64 numbers per digit. They keep the pairs in one order and publish 94.7 ± 0.7 over 5 rounds.
 """
 
 from collections.abc import Mapping
@@ -91,35 +85,3 @@ class SharedLeNet(nn.Module):
         """Say which digits they are, and compare them by that."""
         digits = torch.stack([self.both(images[:, :1]), self.both(images[:, 1:])], dim=1)
         return {"answer": self.compare(digits.flatten(1)), "digits": digits}
-
-
-class PooledFeatures(nn.Module):
-    """One extractor for both digits, pooled to 64 features each, which a class head and a comparison read side by side.
-
-    Maps `[batch, 2, 14, 14]` to the answer `[batch, 2]` and the classes of the digits `[batch, 2, 10]`: 70,572
-    parameters.
-    """
-
-    heads: ClassVar[Mapping[str, Task]] = {"answer": COMPARISON, "auxiliary": CLASSES}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.extract = nn.Sequential(
-            nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),  # to 6 x 6
-            nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),  # to 3 x 3
-            nn.Sequential(nn.Conv2d(32, 64, 2, padding=1), nn.ReLU(), nn.MaxPool2d(3)),  # to 4 x 4, and to 1 x 1
-            nn.Flatten(),
-        )
-        self.name, self.compare = dropped(64, 256, DIGITS), dropped(2 * 64, 256, COMPARISON.classes)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Compare two digits by their features, and say from the same features which they are."""
-        features = torch.stack([self.extract(images[:, :1]), self.extract(images[:, 1:])], dim=1)
-        return {"answer": self.compare(features.flatten(1)), "auxiliary": self.name(features)}
-
-
-def dropped(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Return two Linear layers, each of which misses half of what it reads in training."""
-    return nn.Sequential(
-        nn.Dropout(0.5), nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, outputs)
-    )

@@ -103,10 +103,11 @@ def merge(
     for example, and is kept in the page's head and among the PDF's keywords. `address` is where the project can be
     seen, if anywhere: what a fold says of how a figure was made then links there.
 
-    A figure or table that a notebook places (`display.place`) stands there, and not where it was made.
+    A figure or table that a notebook places (`display.place`) stands there, and not where it was made; cells with the
+    tag `supplement` stand in the supplement.
 
     Raises ValueError when a notebook is not `finished` or `headings` are not as many, when a label is placed twice or
-    made by no notebook, and what `nbformat.read` raises for a file that is none.
+    made by no notebook, when there are two supplements, and what `nbformat.read` raises for a file that is none.
     """
     merged = nbformat.v4.new_notebook()
     merged.metadata["report"] = {
@@ -131,6 +132,7 @@ def merge(
             cell.metadata["home"] = _home(nb, Path(path), number)
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
+    places.supplement(merged)
     places.settle(merged)
     made.number(merged)
     nbformat.validate(merged)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lib.tasks import CLASSES, COMPARISON
-from report.peers import PooledFeatures, SharedLeNet, TwinLeNet, comparer, lenet
+from report.peers import SharedLeNet, TwinLeNet, comparer, lenet
+from report.pooled import PooledFeatures
 
 every = pytest.mark.parametrize("network", [TwinLeNet, SharedLeNet])
 

@@ -74,3 +74,34 @@ def test_a_label_that_two_notebooks_make_is_refused_placed_or_not(write, tmp_pat
     for several in (paths, paths[1:]):
         with pytest.raises(ValueError, match="label fig-a is used twice"):
             write_html(merge(several, title="x"), tmp_path / "a.html")
+
+
+def tagged(path, tags):
+    """Give the cells of a written notebook tags, by their position."""
+    nb = nbformat.read(path, as_version=4)
+    for position, tag in tags.items():
+        nb.cells[position].metadata.setdefault("tags", []).append(tag)
+    nbformat.write(nb, path)
+    return path
+
+
+def test_what_belongs_to_the_supplement_stands_there_in_order(write):
+    first = tagged(
+        write("first", [shown("fig-a")], [shown("fig-b")], [shown("fig-c")]), {1: "supplement", 3: "supplement"}
+    )
+    second = tagged(write("second", [shown("fig-d")], [shown("fig-e")]), {1: "supplement"})
+    goal = tagged(write("goal", [shown("fig-f")]), {2: "supplements"})
+    nb = merge([first, second, goal, write("last", [shown("fig-g")])], title="x")
+    found = [output.metadata.report["id"] for _, output in labelled(nb)]
+    assert found == [f"fig-{letter}" for letter in "befacdg"]
+    assert [facts(output)["number"] for _, output in labelled(nb)] == [f"S{n}" for n in range(1, 8)]
+    assert facts(list(labelled(nb))[3][1])["notebook"] == "first.ipynb"  # whose command makes it, still
+
+
+def test_without_a_supplement_all_stays_and_two_are_refused(write):
+    first = tagged(write("first", [shown("fig-a")], [shown("fig-b")]), {1: "supplement"})
+    nb = merge([first], title="x")
+    assert [output.metadata.report["id"] for _, output in labelled(nb)] == ["fig-a", "fig-b"]
+    goals = [tagged(write(name, [shown(f"fig-{name}")]), {2: "supplements"}) for name in ("c", "d")]
+    with pytest.raises(ValueError, match=r"begins twice, at c.ipynb, cell 3 and d.ipynb, cell 3; there can be one"):
+        merge([first, *goals], title="x")
