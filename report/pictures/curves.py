@@ -102,7 +102,7 @@ def comparison(
     curves: Sequence[tuple[str, Curve]], difference_band: Band, difference_label: str, chance: float
 ) -> Figure:
     """Two networks: their accuracy at the left, their paired difference at the right, at the epochs that both have."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(6.3, 2.5), sharex=True, width_ratios=(1.25, 1))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.3, 2.2), sharex=True, width_ratios=(1.25, 1))
     difference(right, difference_band, difference_label)
     accuracy(left, curves, chance)  # last, for the axis that both share ends where the longer one does
     fig.tight_layout(pad=0.4)

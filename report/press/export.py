@@ -282,6 +282,7 @@ class _Report(Exporter):
             return {
                 **_said(report),
                 "kind": "figure",
+                "tall": isinstance(content, str) and images.tall(content),
                 "picture": self.either(picture, narrow, alt) if narrow else picture,
             }
         if "text/markdown" in data:

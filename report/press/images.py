@@ -51,6 +51,7 @@ PROPERTIES = (
 VARIABLE = r"--[\w-]+"
 FUNCTIONS = "rgba?|hsla?|var|calc|matrix|(translate|scale|skew)[xy]?|rotate"
 REFERENCE = re.compile(r"(?<![\w-])url\(\s*(['\"]?)#([^'\"()\s]+)\1\s*\)", re.I)
+TALL = 0.45  # of its width
 SHEET = re.compile(r"\s*\*\s*\{(\s*stroke-line(join|cap)\s*:\s*(round|butt)\s*;?)*\s*\}\s*")  # matplotlib's
 
 
@@ -160,6 +161,12 @@ def once(page: str) -> str:
         return re.sub(r'((?: href="|url\()#)(p\d+-[^")]+)', lambda to: to[1] + short[to[2]], drawn)
 
     return re.sub(r"<svg .*?</svg>", renamed, page, flags=re.S)
+
+
+def tall(svg: str) -> bool:
+    """Say whether a picture is so high that it would leave a hole in a page that has no room for it."""
+    size = re.search(r"""\bviewBox\s*=\s*["'][-+\d.e]+[ ,]+[-+\d.e]+[ ,]+([\d.e+]+)[ ,]+([\d.e+]+)""", svg)
+    return size is not None and float(size[2]) > TALL * float(size[1])
 
 
 def _keep_drawing(element: ElementTree.Element) -> None:

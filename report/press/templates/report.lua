@@ -279,7 +279,9 @@ function make.figure(block)
   claim(block.id, 'label ' .. block.id)
   claim('Figure ' .. block.number, 'the number of Figure ' .. block.number)
   numbers[block.id] = block.number
-  return {pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', block))}}, {block.id})}
+  local figure = pandoc.Figure({picture}, {long = {pandoc.Plain(caption('Figure', block))}}, {block.id})
+  if html or block.abstract or not block.tall then return {figure} end
+  return {raw '#[#set figure(placement: auto)', figure, raw ']'}  -- at the top or the bottom of a page with room
 end
 
 function make.table(block)

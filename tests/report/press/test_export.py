@@ -223,6 +223,19 @@ def test_a_link_to_itself_says_a_number_as_text(tmp_path):
     assert [a["aria-label"] for _, a in page.elements if a.get("class") == "permalink"] == [f"Link to Figure {ATTACK}"]
 
 
+@pytest.mark.parametrize(("height", "floats"), [(100, True), (30, False)], ids=["tall", "flat"])
+def test_a_tall_figure_leaves_no_hole_in_a_page_and_a_flat_one_stays_where_it_is_told_of(tmp_path, height, floats):
+    lines = "\n\n".join(f"Line {number}." for number in range(20))
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 {4 * height}"><path d="M0 0H9"/></svg>'
+    report = {"id": "fig-a", "caption": "Here.", "alt": "A line."}
+    shown = new_output("display_data", {"image/svg+xml": svg}, metadata={"report": report})
+    cells = [new_markdown_cell(f"# Text\n\n{lines}"), new_code_cell("", outputs=[shown]), new_markdown_cell("After.")]
+    write_pdf(new_notebook(cells=cells), tmp_path / "a.pdf")
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "a.pdf").pages]
+    caption, after = (next(i for i, text in enumerate(pages) if word in text) for word in ("Here.", "After."))
+    assert (caption > after) is floats
+
+
 def test_a_pdf_brings_files_along_and_is_accessible_all_the_same(report, tmp_path):
     attachments = [
         Attachment("claims.json", 'What "became" of #each', '["a"]\n'),

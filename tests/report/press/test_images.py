@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from report.press.images import clean, find, harmless_svg, kind_of, once
+from report.press.images import clean, find, harmless_svg, kind_of, once, tall
 
 # The smallest pictures of their kind: one pixel each.
 GIF = base64.b64decode("R0lGODlhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs=")
@@ -162,3 +162,11 @@ def test_what_pictures_define_alike_is_defined_once_and_what_nobody_points_to_ha
     drawn = short.partition("<a")[0]
     assert len(ids) == len(set(ids)) == 3
     assert sorted(re.findall(r'(?: href="|url\()#([^")]+)', drawn)) == sorted([ids[0], *ids])
+
+
+@pytest.mark.parametrize(
+    ("box", "is_tall"),
+    [("0 0 100 46", True), ("0 0 100 45", False), ("0,0,453.6,158.4", False), ("-1.5 0 2e2 9e1", False), ("", False)],
+)
+def test_a_tall_picture_is_known_by_its_view_box(box, is_tall):
+    assert tall(f'<svg xmlns="http://www.w3.org/2000/svg" width="9" viewBox="{box}"/>') is is_tall

@@ -1,0 +1,20 @@
+"""The published article is as short as it says, and everything else is its supplement."""
+
+import pytest
+from pypdf import PdfReader
+
+from lib.machine import ROOT
+
+PUBLISHED = ROOT / "report" / "published"
+PAGES, FIGURES = 14, 9  # at most
+
+
+@pytest.mark.published
+def test_the_supplement_begins_after_few_pages_and_few_figures():
+    pdf = PdfReader(PUBLISHED / "report.pdf")
+    headings = [item for item in pdf.outline if not isinstance(item, list)]
+    (supplement,) = [item for item in headings if "Supplement" in str(item.title)]
+    assert 8 <= pdf.get_destination_page_number(supplement) <= PAGES  # so many pages are before its own
+    page = (PUBLISHED / "report.html").read_text(encoding="utf-8")
+    article, rest = page.split('id="sec-supplement"')
+    assert 4 <= article.count('<figure id="fig-') <= FIGURES < rest.count('<figure id="fig-')
