@@ -6,14 +6,17 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
+from IPython.display import Markdown
 
 from lib import Result
 from report import statistics, timecourse
 from report.claims import DEFINITIONS, Claim
+from report.pictures import glyphs
 from report.statements import BY_MOMENTUM, CAUX_ONE, CLASS_TRAINED, DIAL, NAMES, NAMES_ONE, SCORE, Read
 from report.statistics import PairedDifference
 from report.study import FINDING
 
+CLAIMED = {1: (0, np.inf), 0: (-statistics.MARGIN, statistics.MARGIN), -1: (-np.inf, 0)}  # where a difference lies
 CLAIMS_HEADER = ("the original says", "figure")  # of `claim_rows`, and a column per reading
 
 Readings = Mapping[str, Sequence[Result]]  # SN, WSN, SAUX and CAUX, by how they are trained
@@ -137,3 +140,23 @@ def claim_rows(ledger: Sequence[Claim]) -> list[tuple[str, ...]]:
         figure = figures[claim.claim]
         rows.setdefault(claim.claim, [claim.claim, f"[{figure}](#fig-{figure})"]).append(claim.verdict)
     return [tuple(row) for row in rows.values()]
+
+
+def interval_rows(ledger: Sequence[Claim]) -> list[tuple[str | Markdown, ...]]:
+    """Return a row per claim of the original: its name, and under each reading its interval as a picture, the verdict.
+
+    Shaded is where the claim says that the difference lies; each row has one scale.
+    """
+    said = {d.claim: CLAIMED[d.claimed] for d in DEFINITIONS}
+    rows: list[tuple[str | Markdown, ...]] = []
+    for name in dict.fromkeys(claim.claim for claim in ledger):
+        several = [claim for claim in ledger if claim.claim == name]
+        bounds = [abs(bound) for c in several for bound in (c.low, c.high, *said[name])]
+        reach = 1.1 * max(bound for bound in bounds if np.isfinite(bound))
+        cells = []
+        for c in several:
+            picture = glyphs.glyph(c.estimate, c.low, c.high, reach, said[name])
+            digits = "+.2f" if c.unit == "points" else "+.3f"
+            cells.append(glyphs.in_cell(picture, f"{c.interval:{digits} short}", c.verdict))
+        rows.append((name, *cells))
+    return rows

@@ -20,6 +20,7 @@ from lib import files
 from report.press import LABEL, read
 from report.press.images import clean
 
+PICTURE = r"!\[([^\]]*)\]\([^)]*\)"  # in Markdown
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
 
@@ -143,7 +144,9 @@ def _manifest() -> list[dict[str, Any]]:
 
 
 def _plain(cell: object) -> str:
-    return " ".join(str(cell.data if isinstance(cell, Markdown) else cell).split())
+    """Return a cell as text; of a picture what it is said to show."""
+    text = re.sub(PICTURE, r"\1", str(cell.data)) if isinstance(cell, Markdown) else str(cell)
+    return " ".join(text.split())
 
 
 def _for_reading_here(text: str) -> None:

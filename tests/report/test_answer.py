@@ -1,5 +1,8 @@
 """The answer's sentences follow the intervals, and a finding is said only where the results carry it."""
 
+import base64
+import re
+
 import numpy as np
 import pytest
 
@@ -94,3 +97,25 @@ def test_the_scores_of_further_readings_are_paired_in_the_same_steps():
 
     found = answer.at_the_end({"Adam": [Scored(name) for name in statements.NETWORKS]})
     assert [each.mean for each in found["Adam"]] == [1, 1, 1]
+
+
+def test_a_row_has_each_reading_s_interval_as_a_picture_in_words_and_in_a_verdict():
+    ledger = claims.ledger(readings(AS_CLAIMED, OPPOSITE))
+    rows = answer.interval_rows(ledger)
+    assert [row[0] for row in rows] == list(dict.fromkeys(claim.claim for claim in ledger)) and len(rows) == 8
+    for name, *cells in rows:
+        for cell, claim in zip(cells, (c for c in ledger if c.claim == name), strict=True):
+            alt, picture, verdict = re.fullmatch(
+                r"!\[(.*)\]\(data:image/svg\+xml;base64,(.*)\) (.*)", cell.data
+            ).groups()
+            assert verdict == claim.verdict
+            assert alt.startswith(f"{claim.estimate:+.2f}"[:4].replace("-", "−"))
+            svg = base64.b64decode(picture).decode()
+            shade = float(re.search(r'<rect x="([\d.]+)"', svg)[1])
+            dot, line = (float(re.search(each, svg)[1]) for each in (r'cx="([\d.]+)"', r'd="M([\d.]+) 0V'))
+            assert (dot > line) == (claim.estimate > 0) or abs(claim.estimate) < 0.05
+            assert (shade < line) == (answer.CLAIMED[{d.claim: d.claimed for d in claims.DEFINITIONS}[name]][0] < 0)
+
+
+def test_a_table_s_text_has_a_picture_in_words():
+    assert display._plain(answer.interval_rows(claims.ledger(readings(AS_CLAIMED, OPPOSITE)))[0][1]).startswith("+")
