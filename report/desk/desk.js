@@ -269,7 +269,7 @@ const HEADER = ["the original", "difference (95 % interval)", "p (Holm)", "verdi
 const [REACH, STEEP] = [3, 0.15]; // of the drawn scale, to each side: in points, and in points per epoch
 
 const legend = (data) => `The bars reach from −${REACH} to +${REACH} points (slopes: from −${STEEP} to +${STEEP} per epoch), with 0 in the ` +
-  "middle; grey is the margin, where sameness is claimed. A training stopped earlier has the same first epochs; its “start” is the " +
+  "middle, and are cut off beyond; grey is the margin, where sameness is claimed. Fewer trials are the first ones. A training stopped earlier has the same first epochs; its “start” is the " +
   "first tenth of what is left, and its plateau compares the same shares. The p values of a setting that was chosen by what comes " +
   `out promise nothing; the published one is ${data.trials} trials, ${data.epochs} epochs and ±${general(data.margin)} points.`;
 
@@ -378,9 +378,9 @@ export async function mount(element, given) {
     const sentence = summary(judged, before, setting, published);
     if (said.textContent !== sentence) said.textContent = sentence; // a sentence said again is not read out again
   };
-  const trials = field(name("trials"), "Trials, the first", { min: 2, max: data.trials, step: 1, whole: true }, judge);
+  const trials = field(name("trials"), "Number of trials", { min: 2, max: data.trials, step: 1, whole: true }, judge);
   const epochs = field(name("epochs"), "Stopped after epoch", { min: 2, max: data.epochs, step: 1, whole: true }, judge);
-  const margin = field(name("margin"), "Margin of sameness, ± points", { min: 0.05, max: 5, step: 0.05, whole: false }, judge);
+  const margin = field(name("margin"), "Margin of sameness, in points", { min: 0.05, max: 5, step: 0.05, whole: false }, judge);
   const back = () => {
     trials.set(published.trials);
     epochs.set(published.epochs);

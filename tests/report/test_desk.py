@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from lib.analysis import default_store
-from report import claims, desk, study
+from report import build, claims, desk, study
 from report.inventory import stored_results
+from report.press.live import PLACE, RULES, filled
 
 NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
@@ -23,7 +24,6 @@ const sums = numbers.map((several) => sum(several));
 const written = numbers.map(([value]) => [0, 1, 2, 3].map((digits) => fixed(value, digits)));
 process.stdout.write(JSON.stringify({ said, tails, sums, written }));
 """
-PUBLISHED = {"trials": 150, "epochs": 100, "margin": 0.5, "fewest": 100}
 
 
 def asked(data, settings=(), numbers=(), script=None):
@@ -203,3 +203,145 @@ def test_student_s_t_and_sums_and_decimals_are_those_of_python(data):
     values = [0.0, 2.5, 3.5, -0.125, 0.375, 0.0625, -0.5, 1.005, 12.3456, -1e-15, 0.04, 99.995]
     written = [[f"{x:.{digits}f}".replace("-", "−") for digits in range(4)] for x in values]
     assert asked(data, numbers=[[x] for x in values])["written"] == written
+
+
+def test_the_counts_are_small_in_the_page(data):
+    assert len(data["counts"]) < 110_000 and len(desk.script()) < 30_000
+    assert len(json.dumps(data)) - len(data["counts"]) < 3_000
+
+
+def test_the_page_has_the_desk_where_the_study_s_own_trials_are_there(results):
+    [part] = build.judging(results)
+    assert part.element == "desk" and part.data == desk.page_data(results) and part.module == desk.inline()
+    fewer = [dataclasses.replace(results[0], trials=149), *results[1:]]
+    assert build.judging(fewer) == build.judging(results[:7]) == []
+    with pytest.raises(ValueError, match=r"^the desk needs the standard results of 150 trials each$"):
+        desk.page_data(fewer)
+
+
+IN_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a screen."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+def opened(browser, results, folder, scheme="light", data=None):
+    """A page with the desk alone, 360 pixels wide, under the policy of the report's; what it asks and says is noted."""
+    [part] = build.judging(results)
+    part = part._replace(data=data or part.data)
+    head = f'<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">{RULES}'
+    markup = f'<!doctype html><html lang="en"><head><meta charset="utf-8">{head}<title>Desk</title></head><body>{PLACE}'
+    file = folder / "desk.html"
+    file.write_text(filled(markup, [part]), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 900}, color_scheme=scheme)
+    page.said, page.asked = [], []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(file.as_uri())
+    return page
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(browser, results, tmp_path, request):
+    page = opened(browser, results, tmp_path, request.param)
+    page.locator("tbody tr").first.wait_for()
+    yield page
+    assert page.said == [] and len(page.asked) == 1, "it asks for itself alone"
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.close()
+
+
+def shown(page):
+    """The table as it is read: a list of cells per row."""
+    rows = "rows => rows.map(row => [...row.cells].map(cell => cell.firstChild.textContent))"
+    return page.locator("tbody tr").evaluate_all(rows)
+
+
+def test_fewer_trials_turn_verdicts_by_keyboard_alone(page, results):
+    status = page.get_by_role("status")
+    assert status.inner_text() == "This is the published setting."
+    published = {"reading": "plain SGD", "trials": 150, "epochs": 100, "margin": 0.5, "fewest": 100}
+    assert shown(page) == cells(results, published) and page.get_by_text("(published:").count() == 0
+    trials = page.get_by_role("spinbutton", name="Number of trials")
+    trials.focus()
+    trials.press("Control+a")
+    page.keyboard.type("10")
+    assert shown(page)[0][2:] == ["–", "WSN higher; too few trials for a verdict"]
+    assert status.inner_text().startswith(
+        "With fewer than 100 trials there is no verdict, only a direction. 8 verdicts"
+    )
+    page.get_by_label("judge fewer than 100 trials too").press("Space")
+    ten = published | {"trials": 10, "fewest": 2}
+    assert shown(page) == cells(results, ten)
+    turned = [now[3] != before[3] for now, before in zip(shown(page), cells(results, published), strict=True)]
+    assert sum(turned) == 5 and status.inner_text().startswith("5 verdicts differ from the published ones: WSN above")
+    assert page.get_by_text("(published: reproduced)").count() >= 1
+    slider = page.get_by_role("slider", name="Number of trials")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert trials.input_value() == "11" and shown(page) == cells(results, ten | {"trials": 11})
+    page.get_by_label("Reading").select_option("SGD with momentum 0.9")
+    margin = page.get_by_role("spinbutton", name="Margin of sameness")
+    margin.fill("1.2")
+    page.get_by_role("slider", name="Stopped after epoch").press("PageDown")
+    chosen = {"reading": "SGD with momentum 0.9", "trials": 11, "epochs": 90, "margin": 1.2, "fewest": 2}
+    assert shown(page) == cells(results, chosen)
+    page.get_by_role("button", name="Back to the published setting").press("Enter")
+    assert status.inner_text() == "This is the published setting."
+    assert shown(page) == cells(results, published | {"reading": "SGD with momentum 0.9"})
+
+
+def cells(results, setting):
+    """What the table is to show, by Python."""
+    judged, table = in_python(results, setting)
+    return [[claim.claim, *row[2:5]] for claim, row in zip(judged, table, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "sentence"),
+    [
+        ("Number of trials", "151", "Number of trials: a whole number from 2 to 150. The table is still of 150."),
+        ("Number of trials", "1", "Number of trials: a whole number from 2 to 150. The table is still of 150."),
+        ("Number of trials", "2.5", "Number of trials: a whole number from 2 to 150. The table is still of 150."),
+        ("Stopped after epoch", "", "Stopped after epoch: a whole number from 2 to 100. The table is still of 100."),
+        (
+            "Margin of sameness",
+            "0",
+            "Margin of sameness, in points: a number from 0.05 to 5. The table is still of 0.5.",
+        ),
+    ],
+)
+def test_a_number_that_is_not_allowed_is_answered_in_a_sentence(page, name, wrong, sentence):
+    before, box = shown(page), page.get_by_role("spinbutton", name=name)
+    box.fill(wrong)
+    box.press("Tab")
+    assert box.get_attribute("aria-invalid") == "true" and shown(page) == before
+    said = page.locator(f"#{box.get_attribute('aria-describedby')}")
+    assert said.inner_text() == sentence and said.get_attribute("role") == "alert"
+    page.get_by_role("slider", name=name).press("ArrowLeft")
+    assert said.inner_text() == "" and box.get_attribute("aria-invalid") is None
+
+
+def test_counts_that_cannot_be_unpacked_are_told_in_a_sentence(browser, results, data, tmp_path):
+    page = opened(browser, results, tmp_path, data=data | {"counts": data["counts"][:4000]})
+    page.get_by_text("The desk is not shown, for its results cannot be unpacked here").wait_for()
+    page.close()
+
+
+for test in (
+    test_fewer_trials_turn_verdicts_by_keyboard_alone,
+    test_a_number_that_is_not_allowed_is_answered_in_a_sentence,
+    test_counts_that_cannot_be_unpacked_are_told_in_a_sentence,
+):
+    test.pytestmark = [*getattr(test, "pytestmark", []), *IN_BROWSER]
