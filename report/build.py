@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from lib import Experiment, Result, files, run_study
 from lib.analysis import default_store
 from lib.machine import ROOT, cores
-from report import canvas, claims, freshness, provenance, publish, study
+from report import canvas, claims, desk, freshness, provenance, publish, study
 from report.inventory import stored_results
 from report.press import made
 from report.press.export import Attachment, merge, write_html, write_pdf
@@ -172,7 +172,7 @@ def write(
         address=address(),
     )
     said("all notebooks have run; the page and the PDF are rendered")
-    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY, parts=[drawing()])
+    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY, parts=[drawing(), *judging(results)])
     manifest = Attachment("manifest.json", "How each figure and each table was made", made.manifest(nb))
     write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=[manifest, *attachments])
     write_figures(nb, folder / "figures")
@@ -191,6 +191,17 @@ def drawing() -> Live:
         "but the names that its class head gives. Look for pairs that are named right and compared wrong."
     )
     return Live("canvas", "Try it: draw two digits", text, canvas.page_data(), canvas.inline())
+
+
+def judging(results: Sequence[Result]) -> list[Live]:
+    """Return the page's part in which a reader judges the claims; none where the study's own trials are lacking."""
+    if not desk.complete(results):
+        return []
+    text = (
+        "The claims and the rules of the ledger, on every trial and epoch of the standard results. Take fewer trials, "
+        "stop the training earlier, or call other differences small, and see which verdicts hang on it."
+    )
+    return [Live("desk", "Try it: judge the claims yourself", text, desk.page_data(results), desk.inline())]
 
 
 def authors() -> list[str]:

@@ -21,6 +21,7 @@ it, which had learned nothing, "started alike". `first_verdict` is by the rule a
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -50,11 +51,25 @@ Family = tuple[float, int]  # a test's adjusted p, and the number of tests that 
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What a verdict hangs on beside the results. Raises ValueError where it is none."""
+
+    margin: float = MARGIN  # points: two networks closer than this count as the same
+    fewest: int = statistics.TRIALS_FOR_A_VERDICT  # trials; with fewer there is a direction and no verdict
+
+    def __post_init__(self) -> None:
+        if not (0 < self.margin < math.inf and self.fewest >= 2):
+            raise ValueError(
+                f"needs a margin above 0 and at least 2 trials for a verdict, got {self.margin} and {self.fewest}"
+            )
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim under one reading; the estimate is the mean over trials of `difference`, paired, in `unit`.
 
-    `adjusted_p` belongs to the difference, or to the equivalence where sameness is claimed. With fewer than 100 trials
-    there is none, and `verdict` says the direction only.
+    `adjusted_p` belongs to the difference, or to the equivalence where sameness is claimed. With fewer trials than a
+    verdict takes (100) there is none, and `verdict` says the direction only.
     """
 
     claim: str  # its short name, the same in every reading
@@ -125,16 +140,23 @@ DEFINITIONS = (
 )
 
 
-def ledger(readings: Mapping[str, Sequence[Result]]) -> list[Claim]:
+def ledger(
+    readings: Mapping[str, Sequence[Result]],
+    *,
+    margin: float = MARGIN,
+    fewest: int = statistics.TRIALS_FOR_A_VERDICT,
+) -> list[Claim]:
     """Judge every claim under every reading; each reading has the results of SN, WSN, SAUX and CAUX, in this order.
 
     With 100 epochs "start" is epochs 1-10 and "plateau" compares epochs 96-100 with 76-80; in shorter trainings they
-    are the same shares of the training.
+    are the same shares of the training. `margin` is that of the equivalence tests, in points, and `fewest` the trials
+    that a verdict takes at least: the report's own are the defaults.
 
-    Raises ValueError for other networks, for results that cannot be paired trial by trial, and for fewer than 2 trials
-    or epochs.
+    Raises ValueError for other networks, for results that cannot be paired trial by trial, for fewer than 2 trials or
+    epochs, for a margin that is not positive and for `fewest` below 2.
     """
-    judged = [_judged(reading, results) for reading, results in readings.items()]
+    rule = Rule(margin, fewest)
+    judged = [_judged(reading, results, rule) for reading, results in readings.items()]
     return [claim for same_claim in zip(*judged, strict=True) for claim in same_claim]
 
 
@@ -202,8 +224,8 @@ def as_json(claims: Sequence[Claim]) -> str:
 def summary(claims: Sequence[Claim]) -> str:
     """Say in one sentence how many claims are reproduced, contradicted (which) and undecided under each reading."""
     count = len({c.claim for c in claims})
-    fewest = min(c.trials for c in claims)
-    if fewest < statistics.TRIALS_FOR_A_VERDICT:
+    if any(c.adjusted_p is None for c in claims):
+        fewest = min(c.trials for c in claims)
         return f"With {fewest} trials per network, the original's {count} claims get no verdict, only a direction."
     parts = []
     for reading in dict.fromkeys(c.reading for c in claims):
@@ -271,7 +293,7 @@ def p_text(p: float | None) -> str:
 # The judgement
 
 
-def _judged(reading: str, results: Sequence[Result]) -> list[Claim]:
+def _judged(reading: str, results: Sequence[Result], rule: Rule) -> list[Claim]:
     """Judge every claim under one reading."""
     names = tuple(result.experiment.architecture for result in results)
     if names != study.NETWORKS:
@@ -282,8 +304,8 @@ def _judged(reading: str, results: Sequence[Result]) -> list[Claim]:
         paired(a, b)  # refuses trials that saw other pairs
     curves = {result.experiment.architecture: result.accuracy for result in results}
     values = {d: _quantity(d.quantity, curves[d.a], curves[d.b]) for d in DEFINITIONS}
-    adjusted = _adjusted(values, curves)
-    return [_claim(reading, d, values[d], curves, adjusted) for d in DEFINITIONS]
+    adjusted = _adjusted(values, curves, rule.margin)
+    return [_claim(reading, d, values[d], curves, adjusted, rule) for d in DEFINITIONS]
 
 
 def _quantity(quantity: str, a: Array, b: Array) -> tuple[Array, Array]:
@@ -308,7 +330,9 @@ def _windows(epochs: int) -> tuple[int, int, int]:
     return max(1, epochs // 10), max(1, epochs // 20), max(1, epochs // 5)
 
 
-def _adjusted(values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[str, Array]) -> dict[Test, Family]:
+def _adjusted(
+    values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[str, Array], margin: float
+) -> dict[Test, Family]:
     """Return each test's p, adjusted within its family, and the size of that family."""
     claimed = {d.figure for d in DEFINITIONS}
     ends = {
@@ -324,7 +348,7 @@ def _adjusted(values: Mapping[Definition, tuple[Array, Array]], curves: Mapping[
     )
     adjusted: dict[Test, Family] = {}
     for family in families:
-        p = [_p(same, *pair) for (_, _, same), pair in family.items()]
+        p = [_p(same, *pair, margin) for (_, _, same), pair in family.items()]
         adjusted |= {test: (float(x), len(family)) for test, x in zip(family, statistics.holm(p), strict=True)}
     return adjusted
 
@@ -333,9 +357,9 @@ def _test(d: Definition) -> Test:
     return (d.figure, d.quantity, d.claimed == 0)
 
 
-def _p(same: bool, a: Array, b: Array) -> float:
+def _p(same: bool, a: Array, b: Array, margin: float) -> float:
     """Return the p value of the equivalence, or of the difference."""
-    return statistics.equivalence(a, b).p if same else statistics.paired_difference(a, b).p
+    return statistics.equivalence(a, b, margin).p if same else statistics.paired_difference(a, b).p
 
 
 def _claim(
@@ -344,20 +368,21 @@ def _claim(
     values: tuple[Array, Array],
     curves: Mapping[str, Array],
     adjusted: Mapping[Test, Family],
+    rule: Rule,
 ) -> Claim:
     """Judge one claim."""
     difference = statistics.paired_difference(*values)
     p, _ = adjusted[_test(d)]
-    few = difference.n < statistics.TRIALS_FOR_A_VERDICT
+    few = difference.n < rule.fewest
     undecided = f"{d.b} {statistics.direction(difference)}; {TOO_FEW}"
-    verdict, first = (undecided, undecided) if few else _verdicts(d, values, difference, p)
+    verdict, first = (undecided, undecided) if few else _verdicts(d, values, difference, p, rule)
     share_low, share_high = statistics.share_interval(difference.superiority, difference.n)
     apart = values[1] - values[0]
     return Claim(
         claim=d.claim,
         quote=d.quote,
         place=f"section 1.4, on figure {d.figure}",
-        statement=_statement(d, curves[d.a].shape[1]),
+        statement=_statement(d, curves[d.a].shape[1], rule.margin),
         reading=reading,
         trials=difference.n,
         difference=f"{d.b} - {d.a}",
@@ -368,8 +393,8 @@ def _claim(
         adjusted_p=None if few else p,
         verdict=verdict,
         first_verdict=first,
-        why="" if few else _why(d, verdict, difference, p),
-        note=_note(d, values, curves, difference, adjusted),
+        why="" if few else _why(d, verdict, difference, p, rule.margin),
+        note=_note(d, values, curves, difference, adjusted, rule),
         median=float(np.median(apart)),
         share=difference.superiority,
         share_low=share_low,
@@ -377,18 +402,20 @@ def _claim(
     )
 
 
-def _verdicts(d: Definition, values: tuple[Array, Array], difference: PairedDifference, p: float) -> tuple[str, str]:
+def _verdicts(
+    d: Definition, values: tuple[Array, Array], difference: PairedDifference, p: float, rule: Rule
+) -> tuple[str, str]:
     """Return the verdict, and the one by the rule for starts as it was first written."""
     if d.claimed:
-        return (statistics.directional_verdict(difference, p, d.claimed),) * 2
-    same = statistics.sameness_verdict(difference, p)
+        return (statistics.directional_verdict(difference, p, d.claimed, rule.fewest),) * 2
+    same = statistics.sameness_verdict(difference, p, rule.margin, rule.fewest)
     if d.quantity != "start":
         return same, same
     near = max(abs(value.mean() - CHANCE) for value in values) <= 1
     return "vacuous" if statistics.vacuous(*values) else same, "vacuous" if near else same
 
 
-def _why(d: Definition, verdict: str, difference: PairedDifference, p: float) -> str:
+def _why(d: Definition, verdict: str, difference: PairedDifference, p: float, margin: float) -> str:
     """Say in one sentence what decides a verdict."""
     if verdict == "vacuous":
         return (
@@ -396,16 +423,16 @@ def _why(d: Definition, verdict: str, difference: PairedDifference, p: float) ->
         )
     if d.claimed == 0:
         return {
-            "reproduced": f"both one-sided tests place the difference within ±{MARGIN:g} points",
-            "contradicted": f"the whole interval lies outside ±{MARGIN:g} points",
-        }.get(verdict, f"the interval reaches across {MARGIN:g} points on one side")
+            "reproduced": f"both one-sided tests place the difference within ±{margin:g} points",
+            "contradicted": f"the whole interval lies outside ±{margin:g} points",
+        }.get(verdict, f"the interval reaches across {margin:g} points on one side")
     if verdict == "undecided":
         better = f"{d.b} is the higher one in {100 * difference.superiority:.0f} % of the trials"
         return f"p after Holm is not below {ALPHA:g}: this mean could be chance; {better}"
     return f"p after Holm is below {ALPHA:g}, and {d.b} is the {'higher' if difference.mean > 0 else 'lower'} one"
 
 
-def _statement(d: Definition, epochs: int) -> str:
+def _statement(d: Definition, epochs: int, margin: float) -> str:
     """Say what the claim is taken to mean."""
     first, width, lag = _windows(epochs)
     end, before = _epochs(epochs - width + 1, epochs), _epochs(epochs - lag - width + 1, epochs - lag)
@@ -418,7 +445,7 @@ def _statement(d: Definition, epochs: int) -> str:
     }[d.quantity]
     relation = {
         1: f"{d.b} above {d.a}",
-        0: f"{d.b} and {d.a} differ by less than {MARGIN:g} points",
+        0: f"{d.b} and {d.a} differ by less than {margin:g} points",
         -1: f"{d.b} not above {d.a} (reproduced where it is below)",
     }[d.claimed]
     vacuous = f"; vacuous where neither is 1 point above {CHANCE:g} %" if d.quantity == "start" else ""
@@ -439,14 +466,15 @@ def _note(
     curves: Mapping[str, Array],
     difference: PairedDifference,
     adjusted: Mapping[Test, Family],
+    rule: Rule,
 ) -> str:
     """Say what a reader needs to weigh the verdict; of the tests themselves only where there is a verdict."""
     notes = []
-    judged = difference.n >= statistics.TRIALS_FOR_A_VERDICT
+    judged = difference.n >= rule.fewest
     if d.claimed == 0 and judged:
         # Holm tests the smallest p of k at 5 % / k and the largest at 5 %: the power lies between these two.
         low, high = (
-            statistics.equivalence_power(difference.sd, difference.n, alpha=ALPHA / k)
+            statistics.equivalence_power(difference.sd, difference.n, rule.margin, ALPHA / k)
             for k in (adjusted[_test(d)][1], 1)
         )
         ends = dict.fromkeys(f"{100 * power:.0f}" for power in (low, high))
@@ -464,7 +492,7 @@ def _note(
         a_text, b_text = (signed(x) if d.quantity == "plateau" else f"{x:.2f}" for x in (a, b))
         notes.append(f"{d.a} {a_text}, {d.b} {b_text}")
     if d.claimed == -1 and judged and adjusted[d.figure, d.quantity, True][0] < ALPHA:
-        notes.append(f"the two are the same to within {MARGIN:g} points")
+        notes.append(f"the two are the same to within {rule.margin:g} points")
     return "; ".join(notes)
 
 

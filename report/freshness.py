@@ -25,6 +25,8 @@ SOURCES = (
     "lib/**/*.py",
     "lib/**/*.cpp",
     "report/**/*.py",
+    "report/**/*.js",
+    "report/canvas/weights/*.json",  # their sums
     "report/references.bib",
     "report/pictures/*.mplstyle",
     "report/press/templates/*",

@@ -220,32 +220,39 @@ def direction(difference: PairedDifference) -> Literal["higher", "lower", "equal
     return "higher" if difference.mean > 0 else "lower" if difference.mean < 0 else "equal"
 
 
-def directional_verdict(difference: PairedDifference, adjusted_p: float, claimed: Literal[1, -1]) -> Verdict:
+def directional_verdict(
+    difference: PairedDifference, adjusted_p: float, claimed: Literal[1, -1], fewest: int = TRIALS_FOR_A_VERDICT
+) -> Verdict:
     """Judge the claim that b is better (`claimed` +1) or worse (-1) than a, by the Holm-adjusted p of `difference`.
 
     Below 0.05 it is reproduced if the difference has the claimed sign and contradicted if it has the other.
 
-    Raises ValueError for a `claimed` other than +1 and -1, an `adjusted_p` outside [0, 1] and fewer than 100 trials.
+    Raises ValueError for a `claimed` other than +1 and -1, a p outside [0, 1] and fewer than `fewest` trials.
     """
     if claimed not in (1, -1):
         raise ValueError(f"claimed must be +1 (b better) or -1 (b worse), got {claimed!r}")
-    _check_verdict(difference, adjusted_p)
+    _check_verdict(difference, adjusted_p, fewest)
     if adjusted_p >= ALPHA or difference.mean == 0:
         return "undecided"
     return "reproduced" if np.sign(difference.mean) == claimed else "contradicted"
 
 
-def sameness_verdict(difference: PairedDifference, equivalence_adjusted_p: float, margin: float = MARGIN) -> Verdict:
+def sameness_verdict(
+    difference: PairedDifference,
+    equivalence_adjusted_p: float,
+    margin: float = MARGIN,
+    fewest: int = TRIALS_FOR_A_VERDICT,
+) -> Verdict:
     """Judge the claim that two networks are the same, by the Holm-adjusted p of their `equivalence` at `margin` points.
 
     Reproduced if that p is below 0.05; contradicted if the 95 % interval of the difference lies wholly outside the
     margin; else undecided. The margin must be the one that the equivalence was tested with.
 
-    Raises ValueError for a `margin` that is not positive, a p outside [0, 1] and fewer than 100 trials.
+    Raises ValueError for a `margin` that is not positive, a p outside [0, 1] and fewer than `fewest` trials.
     """
     if not margin > 0:
         raise ValueError(f"margin must be positive, got {margin}")
-    _check_verdict(difference, equivalence_adjusted_p)
+    _check_verdict(difference, equivalence_adjusted_p, fewest)
     if equivalence_adjusted_p < ALPHA:
         return "reproduced"
     return "contradicted" if difference.low > margin or difference.high < -margin else "undecided"
@@ -447,11 +454,9 @@ def _pair(a: ArrayLike, b: ArrayLike, shape: str) -> tuple[Array, Array]:
     return a, b
 
 
-def _check_verdict(difference: PairedDifference, adjusted_p: float) -> None:
+def _check_verdict(difference: PairedDifference, adjusted_p: float, fewest: int) -> None:
     """Raise ValueError unless p is a probability and there are enough trials for a verdict word."""
     if not 0 <= adjusted_p <= 1:
         raise ValueError(f"an adjusted p must lie between 0 and 1, got {adjusted_p}")
-    if difference.n < TRIALS_FOR_A_VERDICT:
-        raise ValueError(
-            f"a verdict needs at least {TRIALS_FOR_A_VERDICT} trials, got {difference.n}: report the direction instead"
-        )
+    if difference.n < fewest:
+        raise ValueError(f"a verdict needs at least {fewest} trials, got {difference.n}: report the direction instead")

@@ -238,6 +238,29 @@ def test_the_tables_can_be_shown(monkeypatch):
     assert len(shown) == 4
 
 
+def test_a_wider_margin_makes_alike_what_was_not_and_nothing_else():
+    results = {"": four(**AS_CLAIMED | {"saux": curve(last=80.6)}, noise=0.5)}
+    narrow, wide = (claims.ledger(results, margin=margin) for margin in (0.2, 2.0))
+    turned = [(a.claim, a.verdict, b.verdict) for a, b in zip(narrow, wide, strict=True) if a.verdict != b.verdict]
+    assert turned == [(ALIKE, "contradicted", "reproduced")]
+    assert narrow[3].why == "the whole interval lies outside ±0.2 points"
+    assert narrow[3].statement.endswith("differ by less than 0.2 points")
+    assert claims.ledger(results) == claims.ledger(results, margin=0.5, fewest=100)
+
+
+def test_fewer_trials_get_verdicts_where_fewer_are_asked():
+    results = {"": four(**AS_CLAIMED, trials=20)}
+    assert all(c.adjusted_p is None for c in claims.ledger(results, fewest=21))
+    ledger = claims.ledger(results, fewest=20)
+    assert all(c.verdict in claims.VERDICTS for c in ledger) and "our trials reproduce" in claims.summary(ledger)
+
+
+@pytest.mark.parametrize("rule", [{"margin": 0}, {"margin": np.inf}, {"margin": np.nan}, {"fewest": 1}])
+def test_a_rule_that_is_none_is_refused(rule):
+    with pytest.raises(ValueError, match="needs a margin above 0 and at least 2 trials for a verdict, got"):
+        claims.ledger({"": four(**AS_CLAIMED)}, **rule)
+
+
 def test_the_ledger_as_json_reads_back():
     ledger = claims.ledger({"plain SGD": four(**AS_CLAIMED)})
     read = json.loads(claims.as_json(ledger))

@@ -140,6 +140,12 @@ def test_the_form_of_code_is_that_of_every_python():
     assert freshness.of_code("def f(x):\n    'Say it.'\n    return x  # again\n") == form
 
 
+def test_the_page_s_scripts_and_what_they_are_given_are_sources():
+    assert {"report/canvas/canvas.js", "report/canvas/weights/sha256.json", "report/desk/desk.js"} <= set(
+        freshness.digests()
+    )
+
+
 def test_it_takes_no_torch():
     code = "import sys, report.freshness; report.freshness.digests(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
