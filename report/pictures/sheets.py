@@ -11,6 +11,7 @@ from report.pictures.curves import Curve
 from report.pictures.distance import apart
 from report.pictures.style import GREY, INK, NARROW, SMALL, WIDTH
 
+DENSE = 20  # epochs that are drawn one by one, for with momentum all happens in them; then every fourth
 LEAST = 9.0  # percentage points between the names of two lines
 
 
@@ -63,9 +64,11 @@ def sheet(rows: Mapping[str, Sequence[Panel]], chance: float, narrow: bool = Fal
 def small(ax: Axes, panel: Panel, chance: float) -> Axes:
     """Draw the mean of each of two lines and its standard deviation over trials; names are at the ends."""
     for (_, one), look in zip(panel.lines, ("-", (0, (3, 1.2))), strict=True):
-        epochs = np.arange(1, len(one.mean) + 1)
-        ax.fill_between(epochs, one.mean - one.sd, one.mean + one.sd, color=one.colour, alpha=0.15, lw=0)
-        ax.plot(epochs, one.mean, linestyle=look, color=one.colour, lw=1.2)
+        n = len(one.mean)
+        shown = np.unique([*range(min(n, DENSE)), *range(DENSE, n, 4), n - 1])
+        mean, sd = one.mean[shown], one.sd[shown]
+        ax.fill_between(shown + 1, mean - sd, mean + sd, color=one.colour, alpha=0.15, lw=0)
+        ax.plot(shown + 1, mean, linestyle=look, color=one.colour, lw=1.2)
     ax.axhline(chance, color=GREY, lw=0.7, ls=(0, (4, 3)))
     heights = apart([float(one.mean[-1]) for _, one in panel.lines], LEAST)
     for (name, one), height in zip(panel.lines, heights, strict=True):
