@@ -16,7 +16,7 @@ PALETTE = {
     "grid": Colour("#e6e9ec", "#2b323b"),
     "rule": Colour("#c9cfd5", "#46505c"),  # frames
     "ink": Colour("#1f2933", "#e3e8ee"),
-    "grey": Colour("#66707a", "#9aa5b1"),  # axes and secondary text
+    "grey": Colour("#5a646e", "#a3aeba"),  # axes and secondary text
     "line": Colour("#4a5560", "#a9b4c0"),  # of drawings
     "other": Colour("#555555", "#b4bac1"),  # architectures that are none of the four
     # Of the palette of Okabe and Ito, which colour-blind readers can tell apart; on a dark page as far apart, and more
@@ -24,13 +24,13 @@ PALETTE = {
     "sn": Colour("#0072b2", "#3b8fd6"),
     "wsn": Colour("#d55e00", "#f5803a"),
     "saux": Colour("#009e73", "#2fc796"),
-    "caux": Colour("#cc79a7", "#f2b6d9"),
+    "caux": Colour("#cc79a7", "#f7addd"),
     "amber": Colour("#e69f00", "#f0b429"),
     "sky": Colour("#56b4e9", "#7cc8f2"),
     # The same as text, which needs more contrast.
     "wsn-text": Colour("#b34f00", "#f5803a"),
     "saux-text": Colour("#007a59", "#2fc796"),
-    "caux-text": Colour("#a8527f", "#f2b6d9"),
+    "caux-text": Colour("#a8527f", "#f7addd"),
     # What layers make, in drawings: maps of both digits, of the first and of the second, and features.
     "both": Colour("#d9e7f2", "#22374b"),
     "first": Colour("#b4cfe5", "#315577"),

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, GREY, INK, OTHER, RULE
+from report.pictures.style import COLOURS, GREY, INK, OTHER, RULE, SMALL
 from report.statistics import Band
 
 
@@ -75,7 +75,7 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Ax
         textcoords="offset points",
         ha="right",
         va="top",
-        fontsize=7,
+        fontsize=SMALL,
         color=GREY,
     )
     longest = max(len(one.mean) for _, one in curves)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from report.pictures.style import COLOURS, GREY, INK, text
+from report.pictures.style import COLOURS, GREY, INK, SMALL, text
 
 FEATURES, NAMES = COLOURS["WSN"], COLOURS["SN"]  # what the comparison reads
 LABELS = {"features": (FEATURES, "o", "-"), "names": (NAMES, "s", "--")}
@@ -18,7 +18,7 @@ def level(ax: Axes, value: float, words: str, colour: str = GREY) -> None:
     ax.axhline(value, color=colour, lw=0.8, ls=(0, (4, 3)))
     place = (0.995, value), (0, 2)
     ax.annotate(
-        words, *place, ("axes fraction", "data"), "offset points", ha="right", va="bottom", fontsize=7, color=INK
+        words, *place, ("axes fraction", "data"), "offset points", ha="right", va="bottom", fontsize=SMALL, color=INK
     )
 
 
@@ -38,7 +38,7 @@ def dial(ax: Axes, by_spread: Mapping[float, ArrayLike], unlabelled: Mapping[int
         means = {centres: float(np.asarray(reached).mean()) for centres, reached in unlabelled.items()}
         ax.plot([0.5] * len(means), list(means.values()), "D", ms=4, color=INK)
         words = "\n".join(f"{mean:.1f} ({centres} centres)" for centres, mean in means.items())
-        below: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 7, "color": INK}
+        below: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": SMALL, "color": INK}
         place = (0.5, max(means.values())), (-8, 4)
         ax.annotate(f"without labels\n{words}", *place, textcoords="offset points", **below)
     ax.set(xlabel="spread of the features within their class (1: as learned)", ylabel="accuracy (%)", xticks=spreads)

@@ -64,8 +64,9 @@ def _svg(fig: Figure, salt: str) -> str:
 
 
 def _cut(svg: str, where: str, digits: int) -> str:
-    """Cut the numbers in the parts of a picture that match `where`."""
-    return re.sub(where, lambda found: re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", found[0]), svg)
+    """Cut the numbers in the parts of a picture that match `where`, and what says nothing at their ends."""
+    long = re.compile(rf"(\.\d{{1,{digits}}})\d*")
+    return re.sub(where, lambda part: long.sub(lambda number: number[1].rstrip(".0"), part[0]), svg)
 
 
 def show_table(

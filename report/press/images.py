@@ -129,7 +129,16 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
     for element in root.iter():
         if element.get("id", "") not in names.used:
             element.attrib.pop("id", None)
+    _unwrap(root)
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # no text has it: there ">" is "&gt;"
+
+
+def _unwrap(element: ElementTree.Element) -> None:
+    """Put what groups that say nothing hold into their places."""
+    for child in element:
+        _unwrap(child)
+    plain = [each for child in element for each in (child if child.tag == "g" and not child.attrib else [child])]
+    element[:] = plain
 
 
 class _Names(dict[str, str]):
@@ -183,7 +192,8 @@ def _harmless_attribute(tag: str, name: str, value: str, names: _Names) -> str |
     if name == "style":
         return _harmless_style(value, names) or None
     if name not in ("href", XLINK + "href"):
-        return _harmless_value(value, names) if re.fullmatch(f"{GEOMETRY}|{PROPERTIES}", name) else None
+        harmless = _harmless_value(value, names) if re.fullmatch(f"{GEOMETRY}|{PROPERTIES}", name) else None
+        return harmless and _brief_path(harmless) if name == "d" else harmless
     if tag in ("g", "tspan"):  # that was a link
         return None
     if value.strip().startswith("#"):
@@ -191,6 +201,15 @@ def _harmless_attribute(tag: str, name: str, value: str, names: _Names) -> str |
     if tag == "image" and re.match(r"data:image/(png|jpe?g|gif|webp)[;,]", value):
         return value
     raise ValueError(f"a picture needs {show(value)}, which is not in it; put it into the picture")
+
+
+def _brief_path(path: str) -> str:
+    """Return a path without spaces around its commands, and without those that the one before goes on."""
+    brief, on = "", ""
+    for command, numbers in re.findall(r"([a-df-zA-DF-Z])([^a-df-zA-DF-Z]*)", path):  # an e is of a number
+        brief += (" " if command == on else command) + numbers.strip()
+        on = {"M": "L", "m": "l", "Z": "", "z": ""}.get(command, command)
+    return brief
 
 
 def _harmless_style(style: str, names: _Names) -> str:

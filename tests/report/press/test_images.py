@@ -80,7 +80,7 @@ def test_references_into_the_picture_and_variables_remain(value, kept):
 
 def test_the_text_of_a_picture_remains():
     made = svg("<text>one<title>t</title> two<a> three</a><script/> four</text><switch><text>five</text></switch>")
-    assert "<text>one two<tspan> three</tspan> four</text><g><text>five</text></g>" in made
+    assert "<text>one two<tspan> three</tspan> four</text><text>five</text></svg>" in made
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,15 @@ def test_a_picture_that_is_not_there_is_named(tmp_path, address, message):
 
 def test_it_is_written_briefly_and_each_name_is_pointed_to():
     drawing = (
-        '<defs>\n  <path id="m1"   d="M 0 0\nL 0.125 1"/>\n </defs><g id="vain"> <use href="#m1" x="0.125"/></g>'
+        '<defs>\n  <path id="m1"   d="M 0 0\nL 0.125 1 L -2e-3 .5 C 1 2 3 4 5 6 z M 1 1 m 2 2"/>\n </defs>'
+        '<g id="vain"> <use href="#m1" x="0.125"/><g opacity="0.5"><g/></g></g>'
         '<clipPath id="c"><rect width="1"/></clipPath><path clip-path="url(#c)" style="fill: none; stroke: red"/>'
         "<text> a <tspan>b</tspan> c </text>"
     )
     made = svg(drawing)
     assert made.partition(">")[2] == (
-        '<defs><path id="p1-1" d="M 0 0 L 0.125 1"/></defs><g><use href="#p1-1" x="0.125"/></g>'
+        '<defs><path id="p1-1" d="M0 0 0.125 1 -2e-3 .5C1 2 3 4 5 6zM1 1m2 2"/></defs>'
+        '<use href="#p1-1" x="0.125"/><g opacity="0.5"/>'
         '<clipPath id="p1-3"><rect width="1"/></clipPath><path clip-path="url(#p1-3)" style="fill:none;stroke:red"/>'
         "<text> a <tspan>b</tspan> c </text></svg>"
     )
