@@ -53,7 +53,7 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
 
 
 def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Axes:
-    """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean.
+    """Mean test accuracy per epoch; faint: SD over trials (ddof 1), strong: simultaneous 95 % band of the mean.
 
     Each of `curves`, at least one, is drawn and has its line in the legend: two may have the same name.
     """
