@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from lib.architectures import Network
@@ -54,7 +54,7 @@ class _Combined(Sheet):
         right = self.bars(x, y)
         self.bracket(x + 2, right, y + 20, "C", "comparison", self.main)
         y, width = y + 34, max(width, right + 2)
-        self.line((0, y - 6), (width, y - 6), colour="#C9CFD5")
+        self.line((0, y - 6), (width, y - 6), colour=style.RULE)
         self.text(2, y, "Four ways to join them", 8.5, "left", weight="bold")
         columns, bottom = 2 if narrow else 4, 0.0
         panel = (width - 2) / columns
@@ -113,12 +113,12 @@ class _Combined(Sheet):
         said = "two extractors" if two else "one extractor"
         if extra:
             said = f"a second head:\n{network.heads[extra.head].question}"
-        self.text(x, y, name, 9.5, "left", weight="bold", color=colour)
+        self.text(x, y, name, 9.5, "left", weight="bold", color=style.text(colour))
         self.text(x, y + 4.5, f"{network.parameters_per_trial:,} parameters", SIZE, "left", color=style.GREY)
         self.text(x, y + 8, said, SIZE, "left")
         rows, middle = (y + 18, y + 29), y + 23.5
         for row, digit in zip(rows, "37", strict=True):
-            self.box(x, row - 3.5, 6, 7, "#FFFFFF")
+            self.box(x, row - 3.5, 6, 7, style.PAPER)
             self.text(x + 3, row + 1.5, digit, 11, weight="bold")
             self.line((x + 6, row), (x + 9, row), arrow=True)
             self.line((x + 16, row), (x + 19, row), (x + 19, middle))
@@ -133,13 +133,11 @@ class _Combined(Sheet):
 
     def answer(self, x: float, y: float, task: Task, colour: str) -> None:
         self.line((x, y), (x + 2.5, y), arrow=True, colour=colour)
-        self.text(
-            x + 3, y + 1, SHORT[task.name], 8, "left", weight="bold", color=style.INK if colour == LINE else colour
-        )
+        said = style.INK if colour == LINE else style.text(colour)
+        self.text(x + 3, y + 1, SHORT[task.name], 8, "left", weight="bold", color=said)
 
     def part(self, x: float, top: float, bottom: float, mark: str, colour: str, dashed: bool = False) -> None:
-        red, green, blue = (1 - 0.15 * (1 - part) for part in to_rgb(colour or LINE))
-        fill = to_hex((red, green, blue)) if colour else style.PALE
+        fill = to_rgba(colour, 0.15) if colour else to_rgba(style.PALE)
         self.box(x, top, 7, bottom - top, fill, dashed, colour or LINE)
         self.text(x + 3.5, (top + bottom) / 2 + 1.2, mark, 9, weight="bold", color=style.INK)
 

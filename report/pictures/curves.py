@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, OTHER
+from report.pictures.style import COLOURS, GREY, INK, OTHER, RULE, SMALL
 from report.statistics import Band
 
 
@@ -44,7 +44,7 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
             ax.imshow(images[column, row], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
-            ax.spines[:].set(visible=True, color="0.8")
+            ax.spines[:].set(visible=True, color=RULE)
         first, second = classes[column]
         sign = "≤" if target[column] else ">"
         axes[0, column].set_title(f"{first} {sign} {second}: {target[column]}", fontsize=9)
@@ -53,7 +53,7 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
 
 
 def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Axes:
-    """Mean test accuracy per epoch; light: SD over trials (ddof 1), dark: simultaneous 95 % band of the mean.
+    """Mean test accuracy per epoch; faint: SD over trials (ddof 1), strong: simultaneous 95 % band of the mean.
 
     Each of `curves`, at least one, is drawn and has its line in the legend: two may have the same name.
     """
@@ -66,7 +66,7 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Ax
             ax.fill_between(epochs, one.band.low, one.band.high, color=one.colour, alpha=0.35, lw=0)
         lines += ax.plot(epochs, one.mean, one.line, color=one.colour)
         labels.append(f"{name} (n = {one.n})")
-    ax.axhline(chance, color="0.35", lw=0.8, ls=(0, (4, 3)))
+    ax.axhline(chance, color=GREY, lw=0.8, ls=(0, (4, 3)))
     ax.annotate(
         f"majority class {chance:.1f} %",
         (0.995, chance),
@@ -75,8 +75,8 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Ax
         textcoords="offset points",
         ha="right",
         va="top",
-        fontsize=7,
-        color="0.35",
+        fontsize=SMALL,
+        color=GREY,
     )
     longest = max(len(one.mean) for _, one in curves)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, longest))
@@ -86,10 +86,10 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Ax
     return ax
 
 
-def difference(ax: Axes, band: Band, label: str, colour: str = "0.25") -> Axes:
+def difference(ax: Axes, band: Band, label: str, colour: str = INK) -> Axes:
     """Mean paired difference per epoch in points, and its simultaneous 95 % band (dotted where too sparse)."""
     epochs = np.arange(1, len(band.centre) + 1)
-    ax.axhline(0, color="0.35", lw=0.8)
+    ax.axhline(0, color=GREY, lw=0.8)
     ax.fill_between(epochs, band.low, band.high, where=~band.sparse, color=colour, alpha=0.3, lw=0)
     for edge in (band.low, band.high):
         ax.plot(epochs, np.where(band.sparse, edge, np.nan), ":", color=colour, lw=0.8)

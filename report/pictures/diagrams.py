@@ -17,15 +17,18 @@ from lib.layers import Conv2d, Flatten, Linear
 from report.pictures import style
 from report.pictures.networks import Lane, by, read_network
 
+Fill = str | tuple[float, float, float, float]
 DRAWN = (SN, WSN, SAUX, CAUX)
 
 # One millimetre in print is one unit, y runs down, and a pixel of an image or a map is one millimetre wide.
 ROWS, MIDDLE = (19.5, 45.5), 32.5  # where the first digit, the second digit and the pair pass
 START, BLOCK = 20.0, 18.6  # where extractors begin; how wide a block is
 TOP, BOTTOM = 7.0, 55.0  # edges of the lanes that use both rows
-CONV, FIRST, SECOND = "#D9E7F2", "#B4CFE5", "#6E9DC6"  # and the maps of the first and of the second digit
-FILLS = {Conv2d: CONV, Linear: "#F4DBB3", Flatten: "#FFFFFF"}
-LINE, DASHES = "#4A5560", (0, (2.5, 1.8))
+CONV, FIRST, SECOND = (
+    style.LIGHT[name] for name in ("both", "first", "second")
+)  # and the maps of the first and of the second digit
+FILLS = {Conv2d: CONV, Linear: style.LIGHT["features"], Flatten: style.PAPER}
+LINE, DASHES = style.LINE, (0, (2.5, 1.8))
 THREE = ((4, 4), (5.5, 2.8), (8, 2.6), (9.6, 4), (9.2, 5.8), (7, 6.8), (9.6, 7.8), (10, 9.8), (8, 11.4), (4, 10.6))
 SEVEN = ((3.5, 3), (10.3, 3), (9, 6), (7.3, 9), (6.2, 11.5))
 
@@ -64,18 +67,15 @@ class Sheet:
         self.ax.set_axis_off()
 
     def cut(self, width: float, height: float) -> Figure:
-        """Cut the sheet to its size, on white."""
-        self.ax.add_patch(Rectangle((0, 0), width, height, fc="white", ec="none", zorder=0))
+        """Cut the sheet to its size."""
         self.ax.set(xlim=(0, width), ylim=(height, 0))
         self.fig.set_size_inches(style.WIDTH * width / 160, style.WIDTH * height / 160)
         return self.fig
 
     def image(self, x: float, y: float, corners: Sequence[tuple[float, float]], size: float = IMAGE) -> None:
         """Draw a digit, its upper left corner at a point."""
-        edges = np.linspace(0, size, IMAGE + 1)
-        self.ax.pcolormesh(
-            edges + x, edges + y, _digit(corners), cmap="gray_r", vmin=0, vmax=1, ec="face", lw=0.1, clip_on=False
-        )
+        look: dict[str, Any] = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "interpolation": "nearest", "aspect": "auto"}
+        self.ax.imshow(_digit(corners), extent=(x, x + size, y + size, y), clip_on=False, **look)
         self.ax.add_patch(Rectangle((x, y), size, size, fc="none", ec=style.GREY, lw=0.7, zorder=3))
 
     def maps(self, x: float, y: float, shape: tuple[int, ...], *fills: str) -> tuple[float, float]:
@@ -90,11 +90,12 @@ class Sheet:
         return x - half, x + half
 
     def box(
-        self, x: float, y: float, wide: float, high: float, fill: str, dashed: bool = False, edge: str = LINE
+        self, x: float, y: float, wide: float, high: float, fill: Fill, dashed: bool = False, edge: str = LINE
     ) -> FancyBboxPatch:
         """Draw a box with round corners, its upper left one at a point; a dashed one is half as strongly filled."""
         shape = f"round,pad=0,rounding_size={min(0.8, wide / 4, high / 4)}"
-        fc, ls = to_rgba(fill, 0.5 if dashed else 1), DASHES if dashed else "-"
+        *rgb, opaque = to_rgba(fill)
+        fc, ls = (*rgb, opaque * (0.5 if dashed else 1)), DASHES if dashed else "-"
         box = FancyBboxPatch(
             (x, y), wide, high, shape, fc=fc, ec=edge, lw=0.7 if edge == LINE else 1.3, ls=ls, zorder=2
         )
@@ -210,5 +211,5 @@ class _Diagram(Sheet):
 
     def frame(self, lane: Lane, left: float, right: float, top: float, bottom: float) -> None:
         fill = "none" if lane.auxiliary else style.PALE
-        self.box(left, top, right - left, bottom - top, fill, lane.auxiliary).set(ec="#C9CFD5", zorder=0.2)
+        self.box(left, top, right - left, bottom - top, fill, lane.auxiliary).set(ec=style.RULE, zorder=0.2)
         self.text(left + 2, top + 3, lane.name, ha="left", style="italic")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from report.pictures.style import COLOURS, INK, LINES, MARKS, NARROW, SMALL, WIDTH
+from report.pictures.style import COLOURS, INK, LINES, MARKS, NARROW, SMALL, WIDTH, text
 
 Row = tuple[ArrayLike, ArrayLike, ArrayLike]  # error, and the ends of its interval, in percent, `[distances]`
 LEAST = 0.1  # percent: the bottom of the logarithmic axis
@@ -44,7 +44,13 @@ def errors(ax: Axes, networks: Mapping[str, Row]) -> Axes:
     heights = apart([np.log10(end) for _, _, end in ends], 0.13)
     for (name, x, end), height in zip(ends, heights, strict=True):
         ax.annotate(
-            name, (x, end), (count - 0.55, 10**height), va="center", fontsize=8, color=COLOURS[name], weight="bold"
+            name,
+            (x, end),
+            (count - 0.55, 10**height),
+            va="center",
+            fontsize=8,
+            color=text(COLOURS[name]),
+            weight="bold",
         )
     return ax
 
@@ -54,7 +60,9 @@ def written(ax: Axes, values: Mapping[str, ArrayLike]) -> None:
     below = ax.get_xaxis_transform()
     for row, (name, several) in enumerate(values.items()):
         place = -0.13 - 0.062 * row
-        ax.text(-0.5, place, name, transform=below, ha="right", fontsize=SMALL, color=COLOURS[name], weight="bold")
+        ax.text(
+            -0.5, place, name, transform=below, ha="right", fontsize=SMALL, color=text(COLOURS[name]), weight="bold"
+        )
         for x, value in enumerate(np.asarray(several, float)):
             ax.text(x, place, f"{value:.1f}", transform=below, ha="center", fontsize=SMALL, color=INK)
     under = "distance of the two digits, and percent wrong"

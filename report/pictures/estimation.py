@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from report.pictures.style import COLOURS, GREY, INK, NARROW, OTHER, SMALL, WIDTH
+from report.pictures.style import COLOURS, GREY, INK, NARROW, OTHER, PAPER, SMALL, WIDTH
 from report.statistics import Array, Estimate
 
 ACROSS = 110  # dots that have room in a row of a panel
@@ -50,7 +50,7 @@ def differences(ax: Axes, rows: Sequence[Row], margin: float, narrow: bool = Fal
         colour = COLOURS.get(b, OTHER)
         ax.plot(np.asarray(values, float), base + step * heights, "o", color=colour, ms=2.4, mew=0)
         ax.plot([estimate.low, estimate.high], [base - 0.14] * 2, color=INK, lw=2.2, solid_capstyle="butt")
-        ax.plot([estimate.mean], [base - 0.14], "o", color=INK, mfc="white", ms=4, mew=1)
+        ax.plot([estimate.mean], [base - 0.14], "o", color=INK, mfc=PAPER, ms=4, mew=1)
         below, sides = (0.32, ("left", "right")) if narrow else (0.14, ("right", "left"))
         ax.annotate(f"{b} − {a}", (0, base - below), (-4, 0), ACROSS_AXES, ha=sides[0], fontsize=8, **NOTE)
         ax.annotate(f"{estimate:+.2f short}", (1, base - below), (4, 0), ACROSS_AXES, ha=sides[1], fontsize=8, **NOTE)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, GREY, INK, NARROW, WIDTH
+from report.pictures.style import COLOURS, GREY, GRID, INK, NARROW, PAPER, SMALL, WIDTH
 from report.statistics import MARGIN, Estimate, signed
 
 TICKS = (-5, -1, 0, 1, 5)  # points; the axis is linear up to 1 and logarithmic beyond
@@ -38,11 +38,17 @@ def forest(
     low, high = min(each.low for each in everything), max(each.high for each in everything)
     for column, (ax, name) in enumerate(zip(axes, names, strict=True)):
         colour = COLOURS[name.split(" ")[0]]
-        ax.axvspan(-margin, margin, color="#E6E9EC", lw=0, zorder=0)
+        ax.axvspan(-margin, margin, color=GRID, lw=0, zorder=0)
         ax.axvline(0, color=GREY, lw=0.8, zorder=1)
         for place, (_, several, filled) in zip(places, rows, strict=True):
             point(ax, several[column], place, colour, filled)
-            beside = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center", "fontsize": 7, "color": INK}
+            beside = {
+                "transform": ax.get_yaxis_transform(),
+                "ha": "right",
+                "va": "center",
+                "fontsize": SMALL,
+                "color": INK,
+            }
             ax.text(1.3, place, signed(several[column].mean), **beside)
         ax.set_xscale("symlog", linthresh=1)
         ax.set(xlim=(1.3 * min(low, -1), 1.3 * max(high, 1)), ylim=(places[-1] + 0.7, -0.7), yticks=places)
@@ -52,7 +58,7 @@ def forest(
         ax.grid(visible=False)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        ax.set_yticklabels([reading for reading, *_ in rows] if narrow or not column else [], fontsize=7)
+        ax.set_yticklabels([reading for reading, *_ in rows] if narrow or not column else [], fontsize=SMALL)
         ax.set_xlabel("points")
     return fig
 
@@ -61,4 +67,4 @@ def point(ax: Axes, estimate: Estimate, place: float, colour: str, filled: bool)
     """Draw a mean with its interval."""
     how: dict[str, Any] = {"color": colour, "lw": 1.6 if filled else 1.0, "solid_capstyle": "butt"}
     ax.plot([estimate.low, estimate.high], [place, place], **how)
-    ax.plot([estimate.mean], [place], "o", ms=5 if filled else 4, mec=colour, mfc=colour if filled else "white")
+    ax.plot([estimate.mean], [place], "o", ms=5 if filled else 4, mec=colour, mfc=colour if filled else PAPER)

@@ -4,8 +4,10 @@ import base64
 
 from IPython.display import Markdown
 
+from report.pictures.style import LIGHT
+
 WIDE, HIGH = 110, 14  # CSS pixels
-SHADE, LINE, BLUE = "#9aa0a6", "#6b7280", "#2b88d8"  # with a contrast of 3 on a light page and on a dark one
+SHADE, LINE, BAR = (LIGHT[name] for name in ("row-shade", "row-line", "row-bar"))
 
 
 def glyph(mean: float, low: float, high: float, reach: float, claimed: tuple[float, float]) -> str:
@@ -23,8 +25,8 @@ def glyph(mean: float, low: float, high: float, reach: float, claimed: tuple[flo
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDE}" height="{HIGH}" viewBox="0 0 {WIDE} {HIGH}">'
         f'<rect x="{left}" width="{float(right) - float(left):.1f}" height="{HIGH}" fill="{SHADE}" fill-opacity=".25"/>'
         f'<path d="M{x(0)} 0V{HIGH}" stroke="{LINE}"/>'
-        f'<path d="M{x(low)} {middle}H{x(high)}" stroke="{BLUE}" stroke-width="3"/>'
-        f'<circle cx="{x(mean)}" cy="{middle}" r="3.5" fill="{BLUE}"/></svg>'
+        f'<path d="M{x(low)} {middle}H{x(high)}" stroke="{BAR}" stroke-width="3"/>'
+        f'<circle cx="{x(mean)}" cy="{middle}" r="3.5" fill="{BAR}"/></svg>'
     )
 
 

@@ -1,12 +1,13 @@
 """The figures of why names are not used: arrays and axes in, axes out."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from report.pictures.style import COLOURS, GREY, INK
+from report.pictures.style import COLOURS, GREY, INK, SMALL, text
 
 FEATURES, NAMES = COLOURS["WSN"], COLOURS["SN"]  # what the comparison reads
 LABELS = {"features": (FEATURES, "o", "-"), "names": (NAMES, "s", "--")}
@@ -17,7 +18,7 @@ def level(ax: Axes, value: float, words: str, colour: str = GREY) -> None:
     ax.axhline(value, color=colour, lw=0.8, ls=(0, (4, 3)))
     place = (0.995, value), (0, 2)
     ax.annotate(
-        words, *place, ("axes fraction", "data"), "offset points", ha="right", va="bottom", fontsize=7, color=INK
+        words, *place, ("axes fraction", "data"), "offset points", ha="right", va="bottom", fontsize=SMALL, color=INK
     )
 
 
@@ -31,13 +32,13 @@ def dial(ax: Axes, by_spread: Mapping[float, ArrayLike], unlabelled: Mapping[int
     ax.plot(spreads, values, color=FEATURES, lw=0.5, alpha=0.25)
     ax.plot(spreads, values.mean(1), color=FEATURES, marker="o", ms=4)
     for spread, mean in zip(spreads, values.mean(1), strict=True):
-        above = {"ha": "left", "va": "bottom", "fontsize": 8, "color": INK}
+        above: dict[str, Any] = {"ha": "left", "va": "bottom", "fontsize": 8, "color": INK}
         ax.annotate(f"{mean:.1f}", (spread, mean), (4, 3), textcoords="offset points", **above)
     if unlabelled:
         means = {centres: float(np.asarray(reached).mean()) for centres, reached in unlabelled.items()}
         ax.plot([0.5] * len(means), list(means.values()), "D", ms=4, color=INK)
         words = "\n".join(f"{mean:.1f} ({centres} centres)" for centres, mean in means.items())
-        below = {"ha": "right", "va": "top", "fontsize": 7, "color": INK}
+        below: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": SMALL, "color": INK}
         place = (0.5, max(means.values())), (-8, 4)
         ax.annotate(f"without labels\n{words}", *place, textcoords="offset points", **below)
     ax.set(xlabel="spread of the features within their class (1: as learned)", ylabel="accuracy (%)", xticks=spreads)
@@ -56,10 +57,10 @@ def extractors(ax: Axes, reached: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> 
         means = [float(np.mean(trials)) for trials in values]
         ax.plot(places + shift, means, line, color=colour, marker=marker, ms=5, lw=1)
         for place, mean in zip(places, means, strict=True):
-            below = {"ha": "center", "va": "top", "fontsize": 8, "color": INK}
+            below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8, "color": INK}
             ax.annotate(f"{mean:.1f}", (place + shift, mean), (0, -7), textcoords="offset points", **below)
         ax.annotate(
-            kind, (places[-1] + shift, means[-1]), (12, 0), textcoords="offset points", va="center", color=colour
+            kind, (places[-1] + shift, means[-1]), (12, 0), textcoords="offset points", va="center", color=text(colour)
         )
     ax.set_xticks(places, [name.replace(" and ", "\nand ") for name in reached])
     ax.set(xlim=(-0.4, len(reached) - 0.3), xlabel="the frozen extractor was", ylabel="accuracy (%)")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from report.pictures.curves import Curve
 from report.pictures.distance import apart
-from report.pictures.style import GREY, INK, NARROW, SMALL, WIDTH
+from report.pictures.style import GREY, INK, NARROW, SMALL, WIDTH, text
 
 DENSE = 20  # epochs that are drawn one by one, for with momentum all happens in them; then every fourth
 LEAST = 9.0  # percentage points between the names of two lines
@@ -80,7 +80,7 @@ def small(ax: Axes, panel: Panel, chance: float) -> Axes:
             "offset points",
             va="center",
             fontsize=SMALL,
-            color=one.colour,
+            color=text(one.colour),
         )
     ax.set_title(f"{panel.title}: {panel.note}", loc="left", fontsize=SMALL, pad=3, color=INK)
     return ax

@@ -1,21 +1,40 @@
-"""One look for all figures, in `report.mplstyle`; here are names for its colours."""
+"""One look for all figures: `report.mplstyle`, and the colours of `report.palette`, which have names here."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+from cycler import cycler
 
-LOOK = matplotlib.rc_params_from_file(Path(__file__).with_name("report.mplstyle"), use_default_template=False)
+from report.palette import PALETTE
 
-# One colour per architecture in every figure: the first ones of the palette.
-COLOURS = dict(zip(("SN", "WSN", "SAUX", "CAUX"), LOOK["axes.prop_cycle"].by_key()["color"], strict=False))
-OTHER = "#555555"  # all other architectures
+LIGHT = {name: colour.light for name, colour in PALETTE.items()}  # figures are drawn so; a dark page changes them
+INK, GREY = LIGHT["ink"], LIGHT["grey"]  # text; axes and secondary text
+PAPER, PALE, GRID, RULE, LINE = (LIGHT[name] for name in ("paper", "pale", "grid", "rule", "line"))
+
+# One colour per architecture in every figure.
+COLOURS = {name: LIGHT[name.lower()] for name in ("SN", "WSN", "SAUX", "CAUX")}
+OTHER = LIGHT["other"]  # all other architectures
 LINES = dict(zip(COLOURS, ("-", "--", "-.", (0, (1, 1.2))), strict=True))  # and without colours
 MARKS = dict(zip(COLOURS, "osD^", strict=True))
-INK, GREY, PALE = LOOK["text.color"], LOOK["axes.edgecolor"], "#F3F5F7"  # text; axes and secondary text; grounds
+
+FILE = Path(__file__).with_name("report.mplstyle")
+LOOK: Any = matplotlib.rc_params_from_file(FILE, use_default_template=False)  # its names are no plain text for mypy
+LOOK |= dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK)
+LOOK |= dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), GREY)
+LOOK |= dict.fromkeys(("figure.facecolor", "axes.facecolor"), PAPER) | {"grid.color": GRID}
+LOOK["axes.prop_cycle"] = cycler("color", [*COLOURS.values(), LIGHT["amber"], LIGHT["sky"], INK])
+
 WIDTH = LOOK["figure.figsize"][0]  # of a figure in print, in inches
 NARROW = 3.19  # of one for a page as wide as a telephone (360 pixels), on which SMALL are ten pixels
 SMALL = 7.5  # points
+
+
+def text(colour: str) -> str:
+    """Return the colour in which a line of this `colour` is named: its own, or one that has the contrast of text."""
+    name = next((name for name, light in LIGHT.items() if light == colour), "")
+    return LIGHT.get(f"{name}-text", colour)
 
 
 def apply() -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from report.pictures.style import COLOURS, GREY, INK, NARROW, SMALL, WIDTH
+from report.pictures.style import COLOURS, GREY, INK, NARROW, SMALL, WIDTH, text
 from report.statistics import Array
 
 SHOWN = 10  # trials that have a line of their own: more would be one surface
@@ -55,7 +55,7 @@ def trainings(ax: Axes, name: str, slow: ArrayLike, fast: ArrayLike, clock: floa
     _trials(ax, np.asarray(fast, float), 1.0, colour=COLOURS[name])
     _median(ax, "plain", np.asarray(slow, float), clock, (5, -9), color=INK, ls="--")
     _median(ax, "momentum", np.asarray(fast, float), 1.0, (0, 13), color=COLOURS[name], ha="right")
-    ax.set_title(name, loc="left", color=COLOURS[name], weight="bold", pad=3)
+    ax.set_title(name, loc="left", color=text(COLOURS[name]), weight="bold", pad=3)
     return ax
 
 

@@ -12,7 +12,7 @@ from report.pictures.style import COLOURS, GREY, INK, OTHER
 from report.play.answers import Answers, sign
 from report.statistics import CHANCE
 
-RIGHT, WRONG = "#0072B2", "#D55E00"  # of the palette, told apart by the colour-blind
+RIGHT, WRONG = COLOURS["SN"], COLOURS["WSN"]  # told apart by the colour-blind
 COLUMNS, SHOWN = 6, 12  # pairs in a row of the gallery, and on a page
 CARD = (40, 34)  # width and height of a pair's card, in pixels of the digits
 

@@ -19,7 +19,9 @@ from matplotlib.figure import Figure
 from lib import files
 from report.press import LABEL, read
 from report.press.images import clean
+from report.press.letters import FONT
 
+FAMILIES = f"'{FONT}', Verdana, sans-serif"
 PICTURE = r"!\[([^\]]*)\]\([^)]*\)"  # in Markdown
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
@@ -48,20 +50,24 @@ def show_figure(
 
 
 def _svg(fig: Figure, salt: str) -> str:
-    """Return a figure as SVG, and close it: the same bytes each time, and no font and no other file is needed."""
+    """Return a figure as SVG, and close it: the same bytes each time, its text as text, and no other file needed."""
     svg = StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path", "svg.image_inline": True}):
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "svg.image_inline": True}):
         undated = dict.fromkeys(["Creator", "Date", "Format", "Type"])
         fig.savefig(svg, format="svg", bbox_inches="tight", metadata=undated)
     plt.close(fig)
     # A tenth of a point in curves, and a hundredth in what is placed, is finer than any print.
     drawn = _cut(clean(svg.getvalue()), r' d="[^"]*"', 1)  # a comment has each text as it is
-    return _cut(drawn, r'(?<= transform=")translate\([^)]*\)| [xy]="[^"]*"', 2)
+    drawn = re.sub(r' transform="rotate\(-0 [^"]*"', "", drawn)
+    drawn = _cut(drawn, r'(?<= transform=")(translate|rotate)\([^)]*\)| [xy]="[^"]*"', 2)
+    # Said once, with what stands in where it is missing and no page or PDF brings it: Verdana is nearly as wide.
+    return drawn.replace(f"font-family: {FONT!r}; ", "").replace("<svg ", f'<svg font-family="{FAMILIES}" ', 1)
 
 
 def _cut(svg: str, where: str, digits: int) -> str:
-    """Cut the numbers in the parts of a picture that match `where`."""
-    return re.sub(where, lambda found: re.sub(rf"(\.\d{{{digits}}})\d+", r"\1", found[0]), svg)
+    """Cut the numbers in the parts of a picture that match `where`, and what says nothing at their ends."""
+    long = re.compile(rf"(\.\d{{1,{digits}}})\d*")
+    return re.sub(where, lambda part: long.sub(lambda number: number[1].rstrip(".0"), part[0]), svg)
 
 
 def show_table(

@@ -39,13 +39,14 @@ from traitlets import Bool, Unicode, default
 
 from lib import files
 from lib.messages import show
-from report.press import LABEL, images, live, made, places
+from report.press import LABEL, images, letters, live, made, places, scheme
 from report.press.surroundings import of_matplotlib
 
 TEMPLATES = Path(__file__).parent / "templates"
 PARAMETERS = {"parameters", "injected-parameters"}  # the tags of papermill
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BAR = r"\d%\||it/s|s/it"  # a progress bar says so in plain text
+FIGURES = "<!-- figures -->"  # in templates/report.html; no text of a notebook can say it
 OBJECT = r"\s*(<[\w.]+( object)?( at 0x[0-9a-f]+)?>)?\s*"  # plain text that says nothing of what is displayed
 NOISE = ("Error running Lua:", "Failing because there were warnings.")
 ATTACHED = {".json": "application/json", ".csv": "text/csv"}  # kinds of files that a PDF can bring along
@@ -372,9 +373,9 @@ class ReportHTML(_Report):
         return {"kind": "raw", "text": text}
 
     def shown(self, name: str, alt: str) -> str:
-        """Return the picture itself: inline SVG or a data address."""
+        """Return the picture itself: inline SVG, in the page's scheme, or a data address."""
         if name.endswith(".svg"):
-            return self.pictures[name].decode()
+            return scheme.schemed(self.pictures[name].decode())
         return f'<img alt="{self.literal(alt)}" src="{self.address(name)}">'
 
     def below(self, output: NotebookNode) -> str:
@@ -384,7 +385,7 @@ class ReportHTML(_Report):
     def either(self, picture: str, narrow: str, alt: str) -> str:
         """Return both; the style sheet shows one of them, by the page's width."""
         both = {"wide": picture, "narrow": self.shown(self.kept(narrow, alt, alt), alt)}
-        return "".join(svg.replace("<svg ", f'<svg class="{name}" ', 1) for name, svg in both.items())
+        return "".join(f'<div class="{name}">{svg}</div>' for name, svg in both.items())
 
     def placed(self, name: str, alt: str, width: str) -> str:
         """Return the picture with a data address, no wider than the page."""
@@ -397,8 +398,10 @@ class ReportHTML(_Report):
         return f"data:{mime};base64,{base64.b64encode(self.pictures[name]).decode()}"
 
     def rendered(self, document: str) -> str:
-        """Return the page, with its live parts."""
-        return live.filled(images.once(document), self.parts)
+        """Return the page, with what its pictures need, and its live parts."""
+        drawn = [content.decode() for name, content in self.pictures.items() if name.endswith(".svg")]
+        style = f"<style>\n{scheme.DARK}{letters.faces(drawn)}</style>" if drawn else ""
+        return live.filled(document.replace(FIGURES, style, 1), self.parts)
 
 
 class ReportPDF(_Report):

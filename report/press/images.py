@@ -107,7 +107,8 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
     """Return an SVG picture to be set inline: its ids start with `prefix`, `alt` is its label, nothing in it is live.
 
     Of elements, attributes and properties those that draw are kept, and of addresses those inside the picture; so
-    nothing runs, and nothing is asked for.
+    nothing runs, and nothing is asked for. It is written briefly: names are short, nothing has one in vain, and there
+    is no indentation.
 
     Raises ValueError for a text that is no SVG, and where something that is seen would be missing: HTML
     (foreignObject), what is in another file, what a style sheet says.
@@ -118,49 +119,45 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
         raise ValueError(f"a picture is not valid SVG ({error})") from None
     if root.tag.removeprefix(SVG) != "svg":
         raise ValueError(f"a picture is not SVG: it begins with {show(root.tag)}")
+    names = _Names(prefix)
     for element in root.iter():
         element.tag = element.tag.removeprefix(SVG)
         _keep_drawing(element)
-        attributes = {name: _harmless_attribute(element.tag, name, value, prefix) for name, value in element.items()}
+        attributes = {name: _harmless_attribute(element.tag, name, value, names) for name, value in element.items()}
         element.attrib = {name.removeprefix(XLINK): value for name, value in attributes.items() if value is not None}
     # The style element of matplotlib would reach the whole page; its two properties are inherited just as well.
     root.attrib |= {"xmlns": SVG.strip("{}"), "role": "img", "aria-label": alt, "style": "stroke-linejoin:round"}
-    return ElementTree.tostring(root, encoding="unicode")
+    for element in root.iter():
+        if element.get("id", "") not in names.used:
+            element.attrib.pop("id", None)
+    _unwrap(root)
+    return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # no text has it: there ">" is "&gt;"
 
 
-def once(page: str) -> str:
-    """Return a page whose pictures are written more briefly, and look the same.
+def _unwrap(element: ElementTree.Element) -> None:
+    """Put what groups that say nothing hold into their places."""
+    for child in element:
+        _unwrap(child)
+    plain = [each for child in element for each in (child if child.tag == "g" and not child.attrib else [child])]
+    element[:] = plain
 
-    A shape that several of them define alike, as letters are, is defined once; what nobody points to has no name;
-    indentation goes.
-    """
-    first: dict[tuple[str, str], str] = {}
-    other: dict[str, str] = {}
 
-    def defined(found: re.Match[str]) -> str:
-        own, name, shape = found[1], found[2], found[3]
-        there = first.setdefault((name, shape), own)
-        if there == own:
-            return found[0]
-        other[own] = there
-        return ""
+class _Names(dict[str, str]):
+    """What the ids of a picture become: a prefix and a number, in the order in which they are met."""
 
-    def brief(found: re.Match[str]) -> str:
-        dense = re.sub(r">\s*\n\s*<", "><", found[0])
-        dense = re.sub(r"\s*\n\s*|  +", " ", dense).replace(" />", "/>")
-        dense = re.sub(r' style="[^"]*"', lambda said: re.sub(r"([:;]) ", r"\1", said[0]), dense)
-        return re.sub(r'<path id="(p\d+-([^"]+))" ([^>]*)/>', defined, dense).replace("<defs></defs>", "")
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+        self.used: set[str] = set()  # what something points to
 
-    page = re.sub(r"<svg .*?</svg>", brief, page, flags=re.S)
-    page = re.sub(r'(?<= href="#)p\d+-[^"]+(?=")', lambda found: other.get(found[0], found[0]), page)
-    named = dict.fromkeys(re.findall(r'(?: href="|url\()#(p\d+-[^")]+)', page))
-    short = {name: f"p-{number}" for number, name in enumerate(named)}
+    def __missing__(self, name: str) -> str:
+        self[name] = f"{self.prefix}{len(self) + 1}"
+        return self[name]
 
-    def renamed(found: re.Match[str]) -> str:
-        drawn = re.sub(r' id="(p\d+-[^"]*)"', lambda own: f' id="{short[own[1]]}"' if own[1] in short else "", found[0])
-        return re.sub(r'((?: href="|url\()#)(p\d+-[^")]+)', lambda to: to[1] + short[to[2]], drawn)
-
-    return re.sub(r"<svg .*?</svg>", renamed, page, flags=re.S)
+    def to(self, name: str) -> str:
+        """Return the address of an element, which is used from then on."""
+        self.used.add(self[name])
+        return f"#{self[name]}"
 
 
 def tall(svg: str) -> bool:
@@ -172,6 +169,8 @@ def tall(svg: str) -> bool:
 def _keep_drawing(element: ElementTree.Element) -> None:
     """Drop the children of an element that draw nothing, but not the text behind them."""
     text = element.tag in ("text", "tspan", "textPath")
+    if not text and not (element.text or "").strip():
+        element.text = None
     last: ElementTree.Element | None = None
     for child in list(element):
         name = child.tag.removeprefix(SVG)
@@ -179,6 +178,8 @@ def _keep_drawing(element: ElementTree.Element) -> None:
             name = child.tag = "tspan" if text else "g"
         if re.fullmatch(DRAWING, name):
             last = child
+            if not text and not (child.tail or "").strip():
+                child.tail = None
             continue
         if name == "style" and not SHEET.fullmatch("".join(child.itertext())):
             raise ValueError("a picture has a style sheet, which would reach the whole page; style its elements")
@@ -191,38 +192,48 @@ def _keep_drawing(element: ElementTree.Element) -> None:
         element.remove(child)
 
 
-def _harmless_attribute(tag: str, name: str, value: str, prefix: str) -> str | None:
-    """Return an attribute's value, its references with `prefix`; None for one that is to be dropped."""
+def _harmless_attribute(tag: str, name: str, value: str, names: _Names) -> str | None:
+    """Return an attribute's value, its references by their new `names`; None for one that is to be dropped."""
     if name == "id":
-        return prefix + value
+        return names[value]
     if name == "style":
-        return _harmless_style(value, prefix)
+        return _harmless_style(value, names) or None
     if name not in ("href", XLINK + "href"):
-        return _harmless_value(value, prefix) if re.fullmatch(f"{GEOMETRY}|{PROPERTIES}", name) else None
+        harmless = _harmless_value(value, names) if re.fullmatch(f"{GEOMETRY}|{PROPERTIES}", name) else None
+        return harmless and _brief_path(harmless) if name == "d" else harmless
     if tag in ("g", "tspan"):  # that was a link
         return None
     if value.strip().startswith("#"):
-        return f"#{prefix}{value.strip()[1:]}"
+        return names.to(value.strip()[1:])
     if tag == "image" and re.match(r"data:image/(png|jpe?g|gif|webp)[;,]", value):
         return value
     raise ValueError(f"a picture needs {show(value)}, which is not in it; put it into the picture")
 
 
-def _harmless_style(style: str, prefix: str) -> str:
+def _brief_path(path: str) -> str:
+    """Return a path without spaces around its commands, and without those that the one before goes on."""
+    brief, on = "", ""
+    for command, numbers in re.findall(r"([a-df-zA-DF-Z])([^a-df-zA-DF-Z]*)", path):  # an e is of a number
+        brief += (" " if command == on else command) + numbers.strip()
+        on = {"M": "L", "m": "l", "Z": "", "z": ""}.get(command, command)
+    return brief
+
+
+def _harmless_style(style: str, names: _Names) -> str:
     """Keep the declarations that draw, and CSS variables."""
     kept = []
     for declaration in style.split(";"):
         name, _, value = declaration.partition(":")
-        harmless = _harmless_value(value, prefix)
+        harmless = _harmless_value(value, names)
         if harmless is not None and re.fullmatch(f"{PROPERTIES}|{VARIABLE}", name.strip(), re.I):
-            kept.append(f"{name}:{harmless}")
+            kept.append(f"{name.strip()}:{harmless}")
     return ";".join(kept)
 
 
-def _harmless_value(value: str, prefix: str) -> str | None:
+def _harmless_value(value: str, names: _Names) -> str | None:
     """Return a value, None if it might ask for something: by an unknown function, by an escape or round a comment."""
     if re.search(r"[\\@<{}]|/\*", value):
         return None
     if not all(re.fullmatch(FUNCTIONS, name, re.I) for name in re.findall(r"([\w-]+)\(", REFERENCE.sub("", value))):
         return None
-    return REFERENCE.sub(rf"url(#{prefix}\2)", value)
+    return REFERENCE.sub(lambda found: f"url({names.to(found[2])})", " ".join(value.split()))

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+)
 PLACE, RULES = "<!-- live -->", "<!-- policy -->"  # in templates/report.html; no text of a notebook can say them
 WITHOUT = "This part is computed in your browser, by a script in this page; without one the page lacks nothing else."
 

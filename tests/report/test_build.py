@@ -23,6 +23,7 @@ from lib import run_analysis
 from lib.machine import ROOT
 from report import build, canvas, freshness, study
 from report.__main__ import main
+from report.press import scheme
 from report.press.live import POLICY
 from tests.committed import committed_notebooks
 from tests.lib.test_processes import marked, new_mark, none_left
@@ -30,6 +31,8 @@ from tests.lib.test_processes import marked, new_mark, none_left
 TINY, TRIALS = "dataset=digits epochs=4 train_pairs=60 test_pairs=40", 3
 
 
+FIGURES = ROOT / "report" / "published" / "figures"
+PRINTED = (21 - 2 * 2.6) / 2.54 * 72  # points: the width of the PDF's text
 SHOWN = ("6a", "6b", "6c", "6a, momentum")  # to the first three of them the answer has links
 
 
@@ -128,6 +131,22 @@ def test_figures_are_files_with_a_list(report):
     listed = (report / "figures" / "README.md").read_text()
     names = [f"fig-{number}.svg" for number in (1, "four", "6a", "6a-momentum", "plain", "momentum")]
     assert all((report / "figures" / name).is_file() and name in listed for name in names)
+
+
+@pytest.mark.parametrize("path", sorted(FIGURES.glob("*.svg")), ids=lambda path: path.stem)
+def test_a_published_figure_has_colours_of_the_palette_and_legible_text(path):
+    svg = path.read_text(encoding="utf-8")
+    assert scheme.strange(svg) == set()
+    sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]  # points, for the width is in points
+    [wide] = re.findall(r'<svg [^>]*\bwidth="([\d.]+)pt"', svg)
+    assert sizes and min(sizes) * min(1, PRINTED / float(wide)) >= 7
+
+
+def test_every_figure_of_the_page_follows_its_scheme(report):
+    for page in (report / "report.html", FIGURES.parent / "report.html"):
+        pictures = re.findall(r"<svg [^>]*>", page.read_text(encoding="utf-8").partition("<main")[2])
+        assert len(pictures) > 10
+        assert [each for each in pictures if 'class="schemed"' not in each] == []
 
 
 def test_the_manifest_says_how_each_figure_and_table_was_made(report):

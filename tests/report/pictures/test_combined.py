@@ -43,10 +43,11 @@ def test_every_layer_is_named_with_its_size_and_parameters(narrow, sizes):
 
 def test_what_differs_is_in_the_colour_of_its_network_and_all_else_is_not():
     _, fig = draw()
-    boxes = [to_hex(patch.get_edgecolor()).upper() for patch in fig.axes[0].patches]
-    counts = {name: boxes.count(colour.upper()) for name, colour in style.COLOURS.items()}
+    boxes = [to_hex(patch.get_edgecolor()) for patch in fig.axes[0].patches]
+    counts = {name: boxes.count(colour) for name, colour in style.COLOURS.items()}
     assert counts == {"SN": 2, "WSN": 1, "SAUX": 1, "CAUX": 1}
-    said = {name: [t.get_text() for t in fig.axes[0].texts if t.get_color() == c] for name, c in style.COLOURS.items()}
+    colours = {name: style.text(colour) for name, colour in style.COLOURS.items()}
+    said = {name: [t.get_text() for t in fig.axes[0].texts if t.get_color() == c] for name, c in colours.items()}
     assert said == {"SN": ["SN"], "WSN": ["WSN"], "SAUX": ["SAUX", "≤ ?"], "CAUX": ["CAUX", "3, 7"]}
     assert {"E₁", "E₂", "C′", "N"} <= set(texts(fig))
     assert texts(fig).count("C") == 4 and texts(fig).count("E") == 3

@@ -36,7 +36,7 @@ def test_the_interval_drawn_and_written_is_that_of_the_pairs(drawn):
     fig, readings = drawn
     for ax, rows in zip(fig.axes, readings.values(), strict=True):
         bars = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 2.2]
-        means = [line.get_xdata() for line in ax.lines if line.get_markerfacecolor() == "white"]
+        means = [line.get_xdata() for line in ax.lines if line.get_markerfacecolor() == style.PAPER]
         said = {text.get_text() for text in ax.texts}
         for bar, mean, (a, b, _, estimate) in zip(bars, means, rows, strict=True):
             assert bar == pytest.approx([estimate.low, estimate.high]) and mean == pytest.approx([estimate.mean])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from report.pictures import style
 from report.pictures.forest import forest
 from report.statistics import Estimate
 
@@ -17,7 +18,7 @@ def test_each_step_is_a_panel_and_each_reading_a_row():
         assert drawn == [(each[column].low, each[column].high) for each in (plain, momentum, other)]
         marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
         assert [mark.get_xdata()[0] for mark in marks] == [each[column].mean for each in (plain, momentum, other)]
-        assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, False, True]
+        assert [mark.get_markerfacecolor() == style.PAPER for mark in marks] == [False, False, True]
         low, high = ax.get_xlim()
         assert low <= -3 and high >= 6
     assert [text.get_text() for text in axes[0].texts] == ["+0.50", "−2.00", "+4.00"]

@@ -50,7 +50,7 @@ def test_single_trials_are_drawn_apart_and_are_the_first(drawn):
 def test_bars_are_the_sides_of_the_paired_interval(drawn):
     fig, slow, fast, sides = drawn
     bars = [patch.get_data() for patch in fig.axes[-1].patches]
-    colours = [to_hex(patch.get_facecolor(), keep_alpha=False).upper() for patch in fig.axes[-1].patches]
+    colours = [to_hex(patch.get_facecolor(), keep_alpha=False) for patch in fig.axes[-1].patches]
     assert len(bars) == 4 * len(sides)
     expected = [(x, pair, sign) for pair in sides for x in (slow, fast) for sign in (1, -1)]
     seen = set()

@@ -2,11 +2,13 @@ import doctest
 import json
 import re
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pypandoc
 import pytest
 from IPython.display import Markdown
 
+from report.pictures import style
 from report.press import display, read
 from report.press.display import escape, place, say, show_figure, show_table
 
@@ -65,7 +67,21 @@ def test_coordinates_have_the_decimals_that_print_shows_and_nothing_else_is_cut(
     assert numbers and max(map(len, numbers)) == 1
     placed = re.findall(r'(?:translate\(| [xy]=")([^")]*)', svg)
     assert max(len(number) for each in placed for number in re.findall(r"\.(\d+)", each)) == 2
-    assert "scale(0.015625)" in svg or re.search(r"scale\(0\.\d{3,}", svg)
+    assert not re.search(r"\.\d*0\b", " ".join(paths + placed)), "no noughts at the end"
+    assert re.search(r' (width|height)="\d+\.\d{3,}"', svg)
+
+
+def test_text_is_text_in_a_font_that_is_said_once_with_what_stands_in_for_it(outputs):
+    with matplotlib.rc_context():
+        style.apply()
+        fig, ax = plt.subplots()
+        ax.set(title="A title", xlabel="across", ylabel="upwards")
+        show_figure(fig, **FIGURE)
+    svg = outputs[0][0]["image/svg+xml"]
+    assert {"A title", "across", "upwards"} <= set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+    assert svg.count("DejaVu Sans") - svg.count("<!--") == 1
+    assert "<svg font-family=\"'DejaVu Sans', Verdana, sans-serif\" " in svg
+    assert "rotate(-0" not in svg and "rotate(-90" in svg
 
 
 def test_a_narrow_figure_goes_with_the_wide_one_and_both_are_closed(outputs):

@@ -15,6 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from pypdf import PdfReader
 
+from report.palette import PALETTE
 from report.press.display import escape
 from report.press.export import Attachment, finished, merge, write_html, write_pdf
 from tests.report.press.test_images import DRAWING, GIF, PNG
@@ -36,7 +37,7 @@ SOURCE = [
     ),
     new_code_cell('say(f"An abstract of **{1 + 1}** words.")', metadata={"tags": ["abstract"]}),
     new_code_cell(
-        "fig, ax = plt.subplots(figsize=(3, 2))\nax.plot([1, 2])\n"
+        "fig, ax = plt.subplots(figsize=(3, 2))\nax.plot([1, 2])\nax.set_title('Efficient letters')\n"
         'show_figure(fig, label="fig-6a", number="6a", caption="A line, $y = x$.", alt="A rising line.")'
     ),
     new_markdown_cell("## Method <!-- #sec-method -->\n\n$$\\sum_i x_i^2$$\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
@@ -135,7 +136,32 @@ def test_the_page_runs_nothing_and_asks_for_nothing(page):
         assert all(value.startswith("data:") for name, value in attributes.items() if name in LOADING)
         if tag in ("link", "image", "use"):
             assert attributes["href"].startswith(("data:", "#"))
-    assert not re.search(r"url\((?!#)|@import", page.source)
+    assert not re.search(r"url\((?!#|data:font/woff;base64,)|@import", page.source)
+
+
+def test_text_of_a_figure_is_text_and_its_letters_go_with_it(page, pdf):
+    assert "<text" in page.source and "Efficient letters" in page.text
+    assert page.source.count("@font-face{") == 1 and "font-family=\"'DejaVu Sans', Verdana, sans-serif\"" in page.source
+    assert "Efficient letters" in text_of(pdf)
+    fonts = {font.get_object()["/BaseFont"] for each in pdf.pages for font in each["/Resources"]["/Font"].values()}
+    assert any(name.endswith("+DejaVuSans") for name in fonts)
+
+
+def test_a_figure_in_the_report_s_look_follows_the_page_s_scheme_and_another_does_not(executed, tmp_path):
+    assert "var(--fig-" not in write_page(executed, tmp_path), "drawn in matplotlib's own look, black and all"
+    nb = nbformat.read(executed, as_version=4)
+    figure = next(o for cell in nb.cells for o in cell.get("outputs", ()) if "image/svg+xml" in o.get("data", {}))
+    ink = PALETTE["ink"].light
+    figure.data["image/svg+xml"] = f"<svg xmlns='http://www.w3.org/2000/svg'><path fill='{ink}' d='M0 0h9v9z'/></svg>"
+    nbformat.write(nb, tmp_path / "in.ipynb")
+    page = write_page(tmp_path / "in.ipynb", tmp_path)
+    assert f"var(--fig-ink,{ink})" in page and f"--fig-ink:{PALETTE['ink'].dark}" in page
+    write_pdf(nb, tmp_path / "a.pdf")  # which knows no variables
+
+
+def write_page(path, folder):
+    write_html(nbformat.read(path, as_version=4), folder / "a.html")
+    return (folder / "a.html").read_text(encoding="utf-8")
 
 
 def test_html_from_the_notebook_is_shown_as_text(page, pdf):
@@ -606,7 +632,8 @@ def test_a_page_has_the_narrow_figure_too_and_print_has_one(tmp_path):
     nb = notebook("[x](#fig-a)")
     nb.cells.insert(1, cell)
     page, pdf = both(nb, tmp_path)
-    shown = [(a.get("class"), a["width"], a["aria-label"]) for tag, a in page.elements if tag == "svg"]
-    assert shown == [("wide", "90", "A box"), ("narrow", "20", "A box")]
+    forms = [a["class"] for tag, a in page.elements if tag == "div" and a.get("class") in ("wide", "narrow")]
+    shown = [(a["width"], a["aria-label"]) for tag, a in page.elements if tag == "svg"]
+    assert forms == ["wide", "narrow"] and shown == [("90", "A box"), ("20", "A box")]
     assert len({a["id"] for tag, a in page.elements if tag == "rect"}) == 2
     assert "narrow" not in text_of(pdf)
