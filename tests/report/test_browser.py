@@ -70,7 +70,7 @@ def test_figures_have_no_light_ground_on_a_dark_page_and_bring_their_letters(bro
     paper = [f"rgb({', '.join(str(int(part, 16)) for part in re.findall('..', each[1:]))})" for each in PAPERS]
     assert set(page.evaluate(painted)) <= set(paper)
     page.evaluate("document.fonts.ready")
-    assert set(page.evaluate("[...document.fonts].map(each => each.family + each.status)")) == {'"DejaVu Sans"loaded'}
+    assert set(page.evaluate("[...document.fonts].map(each => each.family + each.status)")) == {"DejaVu Sansloaded"}
     aloud = "[...document.querySelectorAll('svg text')].filter(each => !each.closest('[aria-hidden=true]')).length"
     assert page.evaluate(aloud) == 0, "a figure is read as its description alone"
     page.close()
@@ -81,7 +81,7 @@ def test_a_telephone_shows_text_of_ten_pixels_in_figures_that_have_a_narrow_form
     page.goto(PUBLISHED)
     size = "parseFloat(getComputedStyle(text).fontSize) * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b)"
     found = page.evaluate(f"[...document.querySelectorAll('figure > .narrow text')].map(text => {size})")
-    assert len(found) > 100 and min(found) >= 10
+    assert len(found) > 100 and round(min(found), 2) >= 10
     page.close()
 
 
