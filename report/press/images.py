@@ -131,6 +131,9 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
         if element.get("id", "") not in names.used:
             element.attrib.pop("id", None)
     _unwrap(root)
+    if root.find(".//text") is not None:  # read aloud is the label, and not every word of the picture as well
+        seen = ElementTree.Element("g", {"aria-hidden": "true"})
+        seen[:], root[:] = list(root), [seen]
     return ElementTree.tostring(root, encoding="unicode").replace(" />", "/>")  # no text has it: there ">" is "&gt;"
 
 

@@ -1,14 +1,19 @@
 """The published page in a real browser: wide and phone-narrow, light and dark, with nothing asked of the network."""
 
+import re
 import shutil
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from lib.machine import ROOT
-from report.press.export import write_html
+from report.palette import PALETTE
+from report.press.export import TEMPLATES, write_html
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
+PUBLISHED = (ROOT / "report" / "published" / "report.html").as_uri()
+# What lies behind a figure on a dark page, and in its abstract.
+PAPERS = (PALETTE["paper"].dark, re.findall(r"--box: (#\w+)", (TEMPLATES / "report.css").read_text())[1])
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 pytestmark = [
@@ -33,7 +38,7 @@ def test_the_page_reads_well(browser, width, scheme):
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
-    page.goto((ROOT / "report" / "published" / "report.html").as_uri())
+    page.goto(PUBLISHED)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), (
@@ -52,6 +57,31 @@ def test_the_page_reads_well(browser, width, scheme):
     folded = page.locator("main details").first
     folded.locator("summary").click()
     assert folded.evaluate("element => element.open")
+    page.close()
+
+
+def test_figures_have_no_light_ground_on_a_dark_page_and_bring_their_letters(browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="dark")
+    page.goto(PUBLISHED)
+    drawn = "[...document.querySelectorAll('figure svg')].filter(each => each.getBoundingClientRect().width)"
+    style = f"{drawn}.map(each => getComputedStyle(each))"
+    assert set(page.evaluate(f"{style}.map(each => each.backgroundColor + each.padding)")) == {"rgba(0, 0, 0, 0)0px"}
+    painted = f"{drawn}.map(each => getComputedStyle(each.querySelector('path')).fill)"  # the ground of each
+    paper = [f"rgb({', '.join(str(int(part, 16)) for part in re.findall('..', each[1:]))})" for each in PAPERS]
+    assert set(page.evaluate(painted)) <= set(paper)
+    page.evaluate("document.fonts.ready")
+    assert set(page.evaluate("[...document.fonts].map(each => each.family + each.status)")) == {"DejaVu Sansloaded"}
+    aloud = "[...document.querySelectorAll('svg text')].filter(each => !each.closest('[aria-hidden=true]')).length"
+    assert page.evaluate(aloud) == 0, "a figure is read as its description alone"
+    page.close()
+
+
+def test_a_telephone_shows_text_of_ten_pixels_in_figures_that_have_a_narrow_form(browser):
+    page = browser.new_page(viewport={"width": 360, "height": 700})
+    page.goto(PUBLISHED)
+    size = "parseFloat(getComputedStyle(text).fontSize) * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b)"
+    found = page.evaluate(f"[...document.querySelectorAll('figure > .narrow text')].map(text => {size})")
+    assert len(found) > 100 and round(min(found), 2) >= 10
     page.close()
 
 

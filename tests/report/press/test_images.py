@@ -80,7 +80,7 @@ def test_references_into_the_picture_and_variables_remain(value, kept):
 
 def test_the_text_of_a_picture_remains():
     made = svg("<text>one<title>t</title> two<a> three</a><script/> four</text><switch><text>five</text></switch>")
-    assert "<text>one two<tspan> three</tspan> four</text><text>five</text></svg>" in made
+    assert "<text>one two<tspan> three</tspan> four</text><text>five</text></g></svg>" in made
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,19 @@ def test_it_is_written_briefly_and_each_name_is_pointed_to():
     )
     made = svg(drawing)
     assert made.partition(">")[2] == (
-        '<defs><path id="p1-1" d="M0 0 0.125 1 -2e-3 .5C1 2 3 4 5 6zM1 1m2 2"/></defs>'
+        '<g aria-hidden="true"><defs><path id="p1-1" d="M0 0 0.125 1 -2e-3 .5C1 2 3 4 5 6zM1 1m2 2"/></defs>'
         '<use href="#p1-1" x="0.125"/><g opacity="0.5"/>'
         '<clipPath id="p1-3"><rect width="1"/></clipPath><path clip-path="url(#p1-3)" style="fill:none;stroke:red"/>'
-        "<text> a <tspan>b</tspan> c </text></svg>"
+        "<text> a <tspan>b</tspan> c </text></g></svg>"
+    )
+
+
+def test_text_is_not_read_aloud_beside_the_label():
+    assert "aria-hidden" not in svg("<path/>")
+    made = svg("<defs/><text>a</text><path/>")
+    assert made.endswith(
+        'aria-label="A &quot;picture&quot;" style="stroke-linejoin:round">'
+        + ('<g aria-hidden="true"><defs/><text>a</text><path/></g></svg>')
     )
 
 
