@@ -32,7 +32,7 @@ publish: .venv/ready  ## render with MNIST and copy the result into report/publi
 
 lab: .venv/ready  ## explore in JupyterLab; options: make lab ARGS="--allow-root --no-browser"
 	JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-		$(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks
+		$(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks/explore.ipynb
 
 constraints:  ## renew constraints.txt from a fresh environment without pins
 	$(PYTHON) -m venv --clear build/unpinned

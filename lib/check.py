@@ -24,6 +24,7 @@ from lib.training import train_fully
 
 SEED, TRAIN, TEST, BATCH, EPOCHS = 7, 60, 40, 10, 2
 CLOSE = 1e-7  # in float64, after a dozen steps
+MOVED = 1e-4  # of an output, where another pair was changed: more than rounding
 CAREFUL = 1e-4  # a learning rate with which hardly any network diverges: of a plain module only equality is asked
 REMEDY = {
     "repeat": "its numbers come from somewhere that no seed of the experiment sets (torch's own generator, say): a "
@@ -31,6 +32,7 @@ REMEDY = {
     "plain": "its numbers come from somewhere that no seed of the experiment sets, such as Python's or numpy's own "
     "generators, or a state that its trials share (torch's generator is seeded)",
     "stack": "its operations must work on each trial's own slice, first axis `trials`, whatever the size of the stack",
+    "pairs": "tested, each pair is answered by itself; look at how axes are joined and parted, for that can swap pairs",
     "crossing": "an operation mixes the trials: no sum, mean or product may run over the first axis",
 }
 
@@ -205,6 +207,25 @@ def wrong_outputs(network: Network, teacher: Teacher, one_hot: bool) -> str:
             )
         if not outputs[head].isfinite().all():
             return f"{name}'s head {head!r} returns what is no finite number before any training."
+    if head := mixed_up(network, batch.images):
+        return f"{name}'s head {head!r} answers one pair by the digits of another: {REMEDY['pairs']}."
+    return ""
+
+
+def mixed_up(network: Network, images: Tensor) -> str:
+    """Return the head, if any, whose answer to a pair, as in a test, depends on another pair; the mode stays.
+
+    What answers the same pairs differently each time is not judged here.
+    """
+    training, changed = network.training, images.clone()
+    changed[:, -1] = 1 - changed[:, -1]
+    with torch.no_grad():
+        first, again, after = (network.eval()(each.clone()) for each in (images, images, changed))
+    network.train(training)
+    for head in network.heads:
+        moved = (first[head][:, :-1] - after[head][:, :-1]).abs().max()
+        if torch.equal(first[head], again[head]) and moved > MOVED:
+            return head
     return ""
 
 

@@ -14,7 +14,7 @@ from report.claims import DEFINITIONS, Claim
 from report.pictures import glyphs
 from report.statements import BY_MOMENTUM, CAUX_ONE, CLASS_TRAINED, DIAL, NAMES, NAMES_ONE, SCORE, Read
 from report.statistics import PairedDifference
-from report.study import FINDING
+from report.study import FINDING, READINGS
 
 CLAIMED = {1: (0, np.inf), 0: (-statistics.MARGIN, statistics.MARGIN), -1: (-np.inf, 0)}  # where a difference lies
 CLAIMS_HEADER = ("the original says", "figure")  # of `claim_rows`, and a column per reading
@@ -133,12 +133,17 @@ def at_the_end(others: Readings) -> dict[str, list[PairedDifference]]:
 
 
 def claim_rows(ledger: Sequence[Claim]) -> list[tuple[str, ...]]:
-    """Return a row per claim of the original: its name, its figure as a link, and the verdict under each reading."""
+    """Return a row per claim of the original: its name, its figure, and under each reading the verdict as a link.
+
+    Each verdict links to the figure of its own reading.
+    """
     rows: dict[str, list[str]] = {}
     figures = {d.claim: d.figure for d in DEFINITIONS}
+    endings = dict(zip(READINGS, ("", "-momentum"), strict=True))  # of the labels of figures
     for claim in ledger:
         figure = figures[claim.claim]
-        rows.setdefault(claim.claim, [claim.claim, f"[{figure}](#fig-{figure})"]).append(claim.verdict)
+        verdict = f"[{claim.verdict}](#fig-{figure}{endings[claim.reading]})"
+        rows.setdefault(claim.claim, [claim.claim, figure]).append(verdict)
     return [tuple(row) for row in rows.values()]
 
 

@@ -115,7 +115,7 @@ def section(readings: Mapping[str, Sequence[Result]], summary: str) -> str:
         "and the median, which describes a training where some have not taken off; "
         "difference to the network in the row above, in points, paired by trial, with its 95 % interval. "
         "[Every trial](report/published/accuracy.csv), [every claim](report/published/claims.json), "
-        "[every end of the statements' trainings](report/published/statements.csv)."
+        "[the last results of all trainings for the ten statements](report/published/statements.csv)."
     )
     return f"{table}\n\n{caption}\n\n{summary}"
 

@@ -63,7 +63,9 @@ def test_ci_installs_what_is_locked_and_nothing_else():
 
 
 def test_the_lab_takes_options():
-    assert "jupyter lab --notebook-dir=. --allow-root --port=9 notebooks" in make("lab", "ARGS=--allow-root --port=9")
+    assert "jupyter lab --notebook-dir=. --allow-root --port=9 notebooks/explore.ipynb" in make(
+        "lab", "ARGS=--allow-root --port=9"
+    )
     assert "--no-browser" in make("lab", ARGS="--no-browser")
 
 

@@ -22,7 +22,7 @@ from report.press.images import clean
 from report.press.letters import FONT
 
 FAMILIES = f"'{FONT}', Verdana, sans-serif"
-PICTURE = r"!\[([^\]]*)\]\([^)]*\)"  # in Markdown
+PICTURE = r"!?\[([^\]]*)\]\([^)]*\)"  # a picture or a link in Markdown
 ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
 
@@ -150,7 +150,7 @@ def _manifest() -> list[dict[str, Any]]:
 
 
 def _plain(cell: object) -> str:
-    """Return a cell as text; of a picture what it is said to show."""
+    """Return a cell as text; of a picture what it is said to show, and of a link its text."""
     text = re.sub(PICTURE, r"\1", str(cell.data)) if isinstance(cell, Markdown) else str(cell)
     return " ".join(text.split())
 

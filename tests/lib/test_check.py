@@ -128,6 +128,12 @@ TRAPS = {
         "lets what one trial has reach another",
         "no sum, mean or product may run over the first axis",
     ),
+    "pairs that are swapped": (
+        "",
+        "maps = maps.roll(1, 1)",
+        "Own's head 'answer' answers one pair by the digits of another",
+        "tested, each pair is answered by itself; look at how axes are joined and parted",
+    ),
     "the images, changed": (
         "",
         "images -= 1; maps = self.extract(images.unsqueeze(3)).flatten(2, 3)",

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from report import answer, claims, statements
+from report import answer, claims, statements, study
 from report.press import display
 from report.statements import BY_MOMENTUM, NAMES, NAMES_ONE, SCORE
 from tests.report.test_claims import AS_CLAIMED, NO_DIFFERENCE, OPPOSITE, curve, four
@@ -80,8 +80,14 @@ def test_the_short_table_has_the_ledger_s_verdicts():
     rows = answer.claim_rows(ledger)
     assert [row[0] for row in rows] == [d.claim for d in claims.DEFINITIONS]
     verdicts = {(c.claim, c.reading): c.verdict for c in ledger}
-    assert [row[2:] for row in rows] == [tuple(verdicts[row[0], reading] for reading in both) for row in rows]
-    assert rows[3][1] == "[6b](#fig-6b)"
+    for name, figure, *cells in rows:
+        said = [re.fullmatch(r"\[(.*)\]\(#fig-(.*)\)", cell).groups() for cell in cells]
+        assert said == [
+            (verdicts[name, reading], figure + ending) for reading, ending in zip(both, ("", "-momentum"), strict=True)
+        ]
+    assert rows[3][1] == "6b"
+    labels = {comparison.label for comparison in study.COMPARISONS}
+    assert {cell.rpartition("#fig-")[2].rstrip(")") for row in rows for cell in row[2:]} <= labels
 
 
 def test_the_scores_of_further_readings_are_paired_in_the_same_steps():

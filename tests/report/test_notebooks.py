@@ -119,11 +119,25 @@ DIGITS = '"digits": CLASSES'
         ([(DIGITS, '"digits": COMPARISON')], r"Wrong: 'digits' asks 'first ≤ second\?'; the exercise wants"),
         ([('"answer": COMPARISON', '"answer": CLASSES')], "Wrong: its answer is another question now"),
         ([(', "digits": digits', "")], "Wrong: ValueError: Net's forward returns answer; allowed: a dict of its heads"),
+        (
+            [("self.name(maps).unflatten(0, (-1, 2))", "self.name(maps).view(2, -1, 10).transpose(0, 1)")],
+            "Wrong: Net's head 'digits' answers one pair by the digits of another: tested, each pair",
+        ),
         ([("super", "supper")], "Wrong: NameError: name 'supper' is not defined"),
         ([("class Net", "class Met")], "Not yet: architecture is .* has no attribute 'Net'"),
         ([("def forward(", "def forward((")], "Not yet: architecture is .*, which cannot be imported: "),
     ],
-    ids=["right", "no head", "another head", "another answer", "not returned", "a slip", "another name", "no Python"],
+    ids=[
+        "right",
+        "no head",
+        "another head",
+        "another answer",
+        "not returned",
+        "swapped",
+        "a slip",
+        "another name",
+        "no Python",
+    ],
 )
 def test_a_head_is_judged_in_words(written, changes, words):
     said = exercises.head_added(written(cells("exercises-solutions", "answer")[0], *changes))
