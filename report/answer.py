@@ -17,7 +17,6 @@ from report.statistics import PairedDifference
 from report.study import FINDING, READINGS
 
 CLAIMED = {1: (0, np.inf), 0: (-statistics.MARGIN, statistics.MARGIN), -1: (-np.inf, 0)}  # where a difference lies
-CLAIMS_HEADER = ("the original says", "figure")  # of `claim_rows`, and a column per reading
 
 Readings = Mapping[str, Sequence[Result]]  # SN, WSN, SAUX and CAUX, by how they are trained
 
@@ -111,9 +110,9 @@ def names(read: Read) -> str:
 
 
 def sentences(readings: Readings, read: Read | None = None) -> list[str]:
-    """Return the answer; without `read`, which reads the statements' trainings, what the study alone says."""
+    """Return the answer, what was found out first; without `read`, of the statements' trainings, the study's own."""
     found = [sharing(readings), second_comparison(readings), naming(readings)]
-    return [*found, names(read)] if read else found
+    return [names(read), *found] if read else found
 
 
 def in_step(readings: Readings) -> dict[str, list[PairedDifference]]:
@@ -133,17 +132,14 @@ def at_the_end(others: Readings) -> dict[str, list[PairedDifference]]:
 
 
 def claim_rows(ledger: Sequence[Claim]) -> list[tuple[str, ...]]:
-    """Return a row per claim of the original: its name, its figure, and under each reading the verdict as a link.
-
-    Each verdict links to the figure of its own reading.
-    """
+    """Return a row per claim: its name, and under each reading the verdict with a link to its figure."""
     rows: dict[str, list[str]] = {}
     figures = {d.claim: d.figure for d in DEFINITIONS}
     endings = dict(zip(READINGS, ("", "-momentum"), strict=True))  # of the labels of figures
     for claim in ledger:
         figure = figures[claim.claim]
-        verdict = f"[{claim.verdict}](#fig-{figure}{endings[claim.reading]})"
-        rows.setdefault(claim.claim, [claim.claim, figure]).append(verdict)
+        verdict = f"{claim.verdict} ([figure](#fig-{figure}{endings[claim.reading]}))"
+        rows.setdefault(claim.claim, [claim.claim]).append(verdict)
     return [tuple(row) for row in rows.values()]
 
 

@@ -13,8 +13,10 @@ SHADE, LINE, BAR = (LIGHT[name] for name in ("row-shade", "row-line", "row-bar")
 def glyph(mean: float, low: float, high: float, reach: float, claimed: tuple[float, float]) -> str:
     """Return SVG of a mean with its interval on an axis from `-reach` to `reach`, with a line at 0.
 
-    The part of the axis that is `claimed` is shaded; it may be infinite.
+    The part of the axis that is `claimed` is shaded; it may be infinite. A `reach` of 0, where nothing differs at
+    all, is taken for 1.
     """
+    reach = reach or 1.0
 
     def x(value: float) -> str:
         return f"{(WIDE - 4) * (min(max(value / reach, -1), 1) + 1) / 2 + 2:.1f}"

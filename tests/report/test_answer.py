@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from report import answer, claims, statements, study
+from report.pictures import glyphs
 from report.press import display
 from report.statements import BY_MOMENTUM, NAMES, NAMES_ONE, SCORE
 from tests.report.test_claims import AS_CLAIMED, NO_DIFFERENCE, OPPOSITE, curve, four
@@ -69,9 +70,10 @@ def test_the_finding_is_said_only_where_names_are_known_and_pay():
     display.guard("A heading", holds=True)
 
 
-def test_the_study_alone_says_three_sentences_and_the_statements_a_fourth():
+def test_the_study_alone_says_three_sentences_and_the_statements_the_first_of_four():
     both = readings(AS_CLAIMED, AS_CLAIMED)
-    assert len(answer.sentences(both)) == 3 and len(answer.sentences(both, read())) == 4
+    alone, whole = answer.sentences(both), answer.sentences(both, read())
+    assert len(alone) == 3 and whole[1:] == alone and whole[0].startswith("**Knowing the names is not using them")
 
 
 def test_the_short_table_has_the_ledger_s_verdicts():
@@ -80,14 +82,16 @@ def test_the_short_table_has_the_ledger_s_verdicts():
     rows = answer.claim_rows(ledger)
     assert [row[0] for row in rows] == [d.claim for d in claims.DEFINITIONS]
     verdicts = {(c.claim, c.reading): c.verdict for c in ledger}
-    for name, figure, *cells in rows:
-        said = [re.fullmatch(r"\[(.*)\]\(#fig-(.*)\)", cell).groups() for cell in cells]
+    figures = {d.claim: d.figure for d in claims.DEFINITIONS}
+    for name, *cells in rows:
+        said = [re.fullmatch(r"(.*) \(\[figure\]\(#fig-(.*)\)\)", cell).groups() for cell in cells]
         assert said == [
-            (verdicts[name, reading], figure + ending) for reading, ending in zip(both, ("", "-momentum"), strict=True)
+            (verdicts[name, reading], figures[name] + ending)
+            for reading, ending in zip(both, ("", "-momentum"), strict=True)
         ]
-    assert rows[3][1] == "6b"
+    assert rows[3][1].endswith("(#fig-6b))")
     labels = {comparison.label for comparison in study.COMPARISONS}
-    assert {cell.rpartition("#fig-")[2].rstrip(")") for row in rows for cell in row[2:]} <= labels
+    assert {cell.rpartition("#fig-")[2].rstrip(")") for row in rows for cell in row[1:]} <= labels
 
 
 def test_the_scores_of_further_readings_are_paired_in_the_same_steps():
@@ -125,3 +129,8 @@ def test_a_row_has_each_reading_s_interval_as_a_picture_in_words_and_in_a_verdic
 
 def test_a_table_s_text_has_a_picture_in_words():
     assert display._plain(answer.interval_rows(claims.ledger(readings(AS_CLAIMED, OPPOSITE)))[0][1]).startswith("+")
+
+
+def test_where_nothing_differs_at_all_an_interval_is_a_point_on_its_line():
+    picture = glyphs.glyph(0, 0, 0, 0, claimed=(0, np.inf))
+    assert re.search(r'cx="([\d.]+)"', picture)[1] == re.search(r'd="M([\d.]+) 0V', picture)[1]

@@ -33,11 +33,11 @@ TINY, TRIALS = "dataset=digits epochs=4 train_pairs=60 test_pairs=40", 3
 
 FIGURES = ROOT / "report" / "published" / "figures"
 PRINTED = (21 - 2 * 2.6) / 2.54 * 72  # points: the width of the PDF's text
-SHOWN = ("6a", "6b", "6c", "6a, momentum")  # to the first three of them the answer has links
+SHOWN = tuple(figure + ending for ending in ("", ", momentum") for figure in ("6a", "6b", "6c"))  # the answer's links
 
 
 def small_report(folder, whole):
-    """Build a report on tiny trainings, with a store of its own; unless `whole`, with one comparison per chapter."""
+    """Build a report on tiny trainings, with a store of its own; unless `whole`, with the linked comparisons alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESULTS_ROOT", str(folder / "results"))
         if whole:

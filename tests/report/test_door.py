@@ -208,5 +208,5 @@ def test_a_dry_run_of_the_study_says_what_is_to_be_trained(capsys):
     study, statements = capsys.readouterr().out.splitlines()
     assert study.startswith(("results: nothing to train: all 120 groups are stored", "results: to train: "))
     assert re.match(
-        r"results_2023: (nothing to train: all 144 groups are stored|to train: \d+ of 144 groups)", statements
+        r"results_2023: (nothing to train: all 148 groups are stored|to train: \d+ of 148 groups)", statements
     )

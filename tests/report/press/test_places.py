@@ -46,7 +46,9 @@ def test_what_is_placed_stands_there_and_says_where_it_was_made(write, tmp_path)
     write_html(nb, tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert page.count('id="fig-a"') == page.count('id="tbl-b"') == 1 and "made elsewhere" not in page
-    assert page.index('id="tbl-b"') < page.index('id="fig-a"') < page.index("How this was made", page.index("fig-a"))
+    assert (
+        page.index('id="tbl-b"') < page.index('id="fig-a"') < page.index("How this was made", page.index('id="fig-a"'))
+    )
     assert page.index('id="fig-a"') < page.index("made<a class") < page.index('id="fig-c"')
 
 
