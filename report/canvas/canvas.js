@@ -34,18 +34,20 @@ export function ready(network) {
 
 /** 3x3 convolution, batch normalisation by running statistics, 2x2 max pooling, ReLU: maps [channels, side, side]. */
 function block(maps, side, [weight, gamma, beta, mean, variance], epsilon) {
-  const [outputs, inputs] = weight.shape, wide = side - 2, half = wide >> 1;
-  const pooled = new Float64Array(outputs * half * half), convolved = new Float64Array(wide * wide);
+  const [outputs, inputs] = weight.shape, wide = side - 2, half = wide >> 1, places = wide * wide;
+  const pooled = new Float64Array(outputs * half * half), convolved = new Float64Array(places);
+  const columns = new Float64Array(inputs * 9 * places); // what each weight is multiplied by, at each place
+  for (let row = 0, at = 0; row < inputs * 9; row++) {
+    const from = Math.floor(row / 9) * side * side + Math.floor((row % 9) / 3) * side + (row % 3);
+    for (let y = 0; y < wide; y++) {
+      for (let x = 0; x < wide; x++) columns[at++] = maps[from + y * side + x];
+    }
+  }
   for (let out = 0; out < outputs; out++) {
     convolved.fill(0);
-    for (let channel = 0; channel < inputs; channel++) {
-      for (let place = 0; place < 9; place++) {
-        const factor = weight.values[(out * inputs + channel) * 9 + place];
-        const from = channel * side * side + Math.floor(place / 3) * side + (place % 3);
-        for (let y = 0; y < wide; y++) {
-          for (let x = 0; x < wide; x++) convolved[y * wide + x] += factor * maps[from + y * side + x];
-        }
-      }
+    for (let row = 0, at = 0; row < inputs * 9; row++) {
+      const factor = weight.values[out * inputs * 9 + row];
+      for (let place = 0; place < places; place++) convolved[place] += factor * columns[at++];
     }
     const scale = gamma.values[out] / Math.sqrt(variance.values[out] + epsilon);
     const normal = (value) => (value - mean.values[out]) * scale + beta.values[out];
@@ -60,19 +62,28 @@ function block(maps, side, [weight, gamma, beta, mean, variance], epsilon) {
   return pooled;
 }
 
+const known = new WeakMap(); // features by blocks and picture: of two squares only one changes under the pen
+
 /** The features of one picture of SIDE x SIDE. */
 function features(picture, blocks, { mean, sd, epsilon }) {
-  const first = block(picture.map((grey) => (grey - mean) / sd), SIDE, blocks[0], epsilon);
-  return block(first, (SIDE - 2) >> 1, blocks[1], epsilon);
+  if (!known.has(blocks)) known.set(blocks, new WeakMap());
+  const kept = known.get(blocks);
+  if (!kept.has(picture)) {
+    const first = block(picture.map((grey) => (grey - mean) / sd), SIDE, blocks[0], epsilon);
+    kept.set(picture, block(first, (SIDE - 2) >> 1, blocks[1], epsilon));
+  }
+  return kept.get(picture);
 }
 
 /** Linear layers with ReLU between them. */
 function head(numbers, layers) {
   return layers.reduce((input, [weight, bias], i) => {
     const output = Float64Array.from(bias.values);
-    output.forEach((_, row) => {
-      for (let k = 0; k < input.length; k++) output[row] += weight.values[row * input.length + k] * input[k];
-    });
+    for (let row = 0, at = 0; row < output.length; row++) {
+      let sum = output[row];
+      for (let k = 0; k < input.length; k++) sum += weight.values[at++] * input[k];
+      output[row] = sum;
+    }
     return i < layers.length - 1 ? output.map((value) => Math.max(0, value)) : output;
   }, numbers);
 }
@@ -169,6 +180,8 @@ const STYLE = `
 .pair-canvas { --pen: var(--ink, light-dark(#1d2430, #dfe4ec)); --ground: var(--paper, light-dark(#fff, #15191f)); --edge: light-dark(#6b7683, #8b97a5);
   --warn: light-dark(#9a3b00, #f0a070); font: 15px/1.45 system-ui, sans-serif; color: var(--pen); max-width: 44rem; color-scheme: inherit; }
 .pair-canvas .squares { display: flex; flex-wrap: wrap; gap: .75rem; align-items: center; }
+.pair-canvas .aside { display: flex; flex-direction: column; gap: .25rem; width: 5rem; }
+.pair-canvas .aside select { margin: 0; padding: .3rem .2rem; }
 .pair-canvas canvas { width: min(11rem, 42vw); aspect-ratio: 1; border: 1px solid var(--edge); border-radius: 6px;
   background: var(--ground); touch-action: none; cursor: crosshair; }
 .pair-canvas canvas.seen { width: 3.5rem; cursor: default; border-radius: 2px; image-rendering: pixelated; }
@@ -176,14 +189,16 @@ const STYLE = `
   background: var(--ground); border: 1px solid var(--edge); border-radius: 6px; min-height: 2.2rem; }
 .pair-canvas table { border-collapse: collapse; width: 100%; }
 .pair-canvas th, .pair-canvas td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--edge); }
-.pair-canvas .otherwise { color: var(--warn); font-weight: 600; }
+.pair-canvas .wrong, .pair-canvas .otherwise { color: var(--warn); font-weight: 600; }
 .pair-canvas p { margin: .5rem 0; }
 .pair-canvas .bar { display: inline-block; height: .6rem; background: currentColor; vertical-align: middle; opacity: .6; }
 `;
 
-const LEGEND = "Draw a digit in each square with mouse, pen or finger, or choose a pair. Ctrl+Z takes the last stroke " +
-  "back, Delete clears the square. Beside each square: what the networks see of it, 14 × 14. Sure: the share of the " +
-  "answer after softmax, of two outputs between 0 and 1 at most 73 %. The digits to choose were drawn for this page; nothing that you draw leaves it.";
+const LEGEND = "Draw a digit in each square with mouse, pen or finger, or choose a pair; the first stroke takes a chosen " +
+  "digit away. Say which digit it is, beside the square or by its key, and each answer is marked right or wrong. " +
+  "Ctrl+Z takes the last step back, Delete clears the square. Beside each square: what the networks see of it, " +
+  "14 × 14. Sure: the share of the answer after softmax, of two outputs between 0 and 1 at most 73 %. " +
+  "The digits to choose were drawn for this page; nothing that you draw leaves it.";
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -191,21 +206,31 @@ function make(name, properties = {}, ...children) {
   return element;
 }
 
-/** One square to draw in: keeps its strokes, and calls `changed` when they are others, once a frame at most. */
+const EMPTY = { strokes: [], digit: "", example: null };
+
+/**
+ * One square to draw in; calls `changed` when what it holds is other, once a frame at most. It holds strokes, the digit
+ * that they are said to be ("" where nobody said), and the number of the pair that they were chosen from, or null.
+ */
 function square(label, changed) {
   const canvas = make("canvas", { width: 2 * INK, height: 2 * INK, tabIndex: 0 });
   const small = make("canvas", { width: SIDE, height: SIDE, className: "seen" });
+  const digits = Array.from({ length: 10 }, (_, i) => make("option", { textContent: i, value: i }));
+  const digit = make("select", {}, make("option", { textContent: "is a …", value: "" }), ...digits);
+  digit.setAttribute("aria-label", `which digit the ${label} is`);
   canvas.setAttribute("role", "img");
   small.setAttribute("aria-hidden", "true");
-  const self = { canvas, small, strokes: [], picture: null };
+  const self = { canvas, aside: make("div", { className: "aside" }, small, digit), holds: EMPTY, picture: null };
+  const past = []; // what it held before, the last at the end
   let drawing = false, waiting = false;
   const show = () => {
     waiting = false;
-    const colour = getComputedStyle(canvas), ink = inked(self.strokes), of = canvas.getContext("2d");
+    const { strokes } = self.holds, ink = inked(strokes), of = canvas.getContext("2d");
     self.picture = seen(ink);
+    digit.value = self.holds.digit;
     of.clearRect(0, 0, canvas.width, canvas.height);
-    Object.assign(of, { lineWidth: 2 * PEN * canvas.width, lineCap: "round", lineJoin: "round", strokeStyle: colour.color });
-    for (const stroke of self.strokes) {
+    Object.assign(of, { lineWidth: 2 * PEN * canvas.width, lineCap: "round", lineJoin: "round", strokeStyle: getComputedStyle(canvas).color });
+    for (const stroke of strokes) {
       of.beginPath();
       [stroke[0], ...stroke].forEach(([x, y], i) => of[i ? "lineTo" : "moveTo"](x * canvas.width, y * canvas.height));
       of.stroke();
@@ -213,7 +238,7 @@ function square(label, changed) {
     const pixels = small.getContext("2d"), grey = pixels.createImageData(SIDE, SIDE);
     grey.data.forEach((_, i) => { grey.data[i] = i % 4 === 3 ? 255 : 255 * (self.picture?.[i >> 2] ?? 0); });
     pixels.putImageData(grey, 0, 0);
-    canvas.setAttribute("aria-label", `${label} digit: ${self.strokes.length} strokes`);
+    canvas.setAttribute("aria-label", `${label} digit: ${strokes.length} strokes`);
     changed();
   };
   const soon = () => { if (!waiting) { waiting = true; requestAnimationFrame(show); } };
@@ -221,19 +246,22 @@ function square(label, changed) {
     const box = canvas.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height].map((c) => Math.min(1, Math.max(0, c)));
   };
-  self.set = (strokes) => { self.strokes = strokes; show(); };
-  self.undo = () => self.set(self.strokes.slice(0, -1));
+  const hold = (changes) => { past.push(self.holds); self.holds = { ...self.holds, ...changes }; };
+  self.set = (changes) => { hold(changes); show(); };
+  self.undo = () => { self.holds = past.pop() ?? EMPTY; show(); };
+  digit.addEventListener("change", () => self.set({ digit: digit.value }));
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     drawing = true;
     canvas.setPointerCapture(event.pointerId);
-    self.strokes = [...self.strokes, [point(event)]];
+    const before = self.holds.example === null ? self.holds : EMPTY;
+    hold({ ...before, strokes: [...before.strokes, [point(event)]] });
     soon();
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!drawing) return;
     const several = event.getCoalescedEvents?.() ?? [];
-    self.strokes.at(-1).push(...(several.length ? several : [event]).map(point));
+    self.holds.strokes.at(-1).push(...(several.length ? several : [event]).map(point));
     soon();
   });
   for (const end of ["pointerup", "pointercancel"]) {
@@ -241,7 +269,8 @@ function square(label, changed) {
   }
   canvas.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "z") self.undo();
-    else if (event.key === "Delete" || event.key === "Backspace") self.set([]);
+    else if (event.key === "Delete" || event.key === "Backspace") self.set(EMPTY);
+    else if (/^[0-9]$/.test(event.key)) self.set({ digit: event.key });
     else return;
     event.preventDefault();
     event.stopPropagation(); // JupyterLab has keys of its own
@@ -251,16 +280,19 @@ function square(label, changed) {
 
 const says = (smaller) => (smaller ? "first ≤ second" : "first > second");
 
-function row(name, judged) {
-  const cells = [make("th", { textContent: name, scope: "row" }), make("td", { textContent: says(judged.smaller) })];
-  const percent = Math.round(100 * judged.sure), bar = make("span", { className: "bar" });
+const marked = (right) => make("span", right ? { textContent: ", right" } : { textContent: ", wrong", className: "wrong" });
+
+/** A line of the table; of pairs whose digits are said (else null), with what is right and wrong. */
+function row(name, { smaller, sure, names }, digits) {
+  const answer = make("td", { textContent: says(smaller) }), named = make("td", { textContent: names ? names.join(" and ") : "–" });
+  const percent = Math.round(100 * sure), bar = make("span", { className: "bar" });
   bar.style.width = `${(percent - 50) / 20}rem`;
-  cells.push(make("td", {}, `${percent} % `, bar));
-  const names = make("td", { textContent: judged.names ? judged.names.join(" and ") : "–" });
-  if (judged.names && judged.names[0] <= judged.names[1] !== judged.smaller) {
-    names.append(": ", make("span", { className: "otherwise", textContent: "comparing these says otherwise" }));
+  if (digits) answer.append(marked(digits[0] <= digits[1] === smaller));
+  if (digits && names) named.append(marked(digits.every((digit, i) => digit === names[i])));
+  if (names && names[0] <= names[1] !== smaller) {
+    named.append(": ", make("span", { className: "otherwise", textContent: "comparing these says otherwise" }));
   }
-  return make("tr", {}, ...cells, names);
+  return make("tr", {}, make("th", { textContent: name, scope: "row" }), answer, make("td", {}, `${percent} % `, bar), named);
 }
 
 /** Build squares, buttons and answers into an element. */
@@ -273,6 +305,8 @@ export function mount(element, data) {
   const answer = () => {
     if (squares.length < 2) return;
     const pictures = squares.map((each) => each.picture), empty = pictures.map((each) => !each);
+    const examples = squares.map((each) => each.holds.example);
+    choice.value = examples[0] !== null && examples[0] === examples[1] ? examples[0] : "";
     answers.replaceChildren();
     if (empty.some(Boolean)) {
       const which = empty.every(Boolean) ? "Both squares are" : `The ${empty[0] ? "first" : "second"} square is`;
@@ -280,10 +314,10 @@ export function mount(element, data) {
       return;
     }
     const judged = networks.map(([name, network]) => [name, judge(network, pictures)]);
-    answers.replaceChildren(...judged.map((each) => row(...each)));
+    const named = squares.map((each) => each.holds.digit), digits = named.every(Boolean) ? named.map(Number) : null;
+    answers.replaceChildren(...judged.map((each) => row(...each, digits)));
     said.textContent = judged.map(([name, { smaller }]) => `${name}: ${says(smaller)}`).join("; ");
   };
-  squares = ["first", "second"].map((label) => square(label, answer));
   const act = (text, run) => {
     const button = make("button", { type: "button", textContent: text });
     button.addEventListener("click", run);
@@ -293,19 +327,24 @@ export function mount(element, data) {
   choice.setAttribute("aria-label", "choose a pair");
   choice.append(...data.pairs.map(({ label }, i) => make("option", { textContent: label, value: i })));
   choice.addEventListener("change", () => {
-    if (choice.value !== "") squares.forEach((each, i) => each.set(structuredClone(data.pairs[choice.value].strokes[i])));
+    if (choice.value !== "") choose(Number(choice.value));
   });
+  const choose = (example) => {
+    const { strokes, digits } = data.pairs[example];
+    squares.forEach((each, i) => each.set({ strokes: strokes[i], digit: String(digits[i]), example }));
+  };
+  squares = ["first", "second"].map((label) => square(label, answer));
   const heads = ["network", "says", "sure", "its class head names"].map((text) => make("th", { textContent: text, scope: "col" }));
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), answers);
   element.classList.add("pair-canvas");
   element.replaceChildren(
     make("style", { textContent: STYLE }),
-    make("div", { className: "squares" }, ...squares.flatMap((each) => [each.canvas, each.small])),
+    make("div", { className: "squares" }, ...squares.flatMap((each) => [each.canvas, each.aside])),
     make("div", {}, choice, act("Undo first", () => squares[0].undo()), act("Undo second", () => squares[1].undo()),
-      act("Clear", () => squares.forEach((each) => each.set([])))),
+      act("Clear", () => squares.forEach((each) => each.set(EMPTY)))),
     said, table, make("p", { textContent: LEGEND }),
   );
-  squares.forEach((each, i) => each.set(structuredClone(data.pairs[0].strokes[i])));
+  choose(0);
   return { squares };
 }
 

@@ -24,6 +24,6 @@ GLYPHS: dict[int, list[Stroke]] = {
     9: [[*arc(0.48, 0.36, 0.17, 0.16, 0.0, 1.0), [0.64, 0.5], [0.58, 0.82]]],
 }
 PAIRS = [
-    {"label": f"{a} and {b}", "strokes": [GLYPHS[a], GLYPHS[b]]}
+    {"label": f"{a} and {b}", "digits": [a, b], "strokes": [GLYPHS[a], GLYPHS[b]]}
     for a, b in ((3, 7), (7, 3), (4, 5), (5, 4), (8, 8), (0, 9), (6, 5), (2, 2))
 ]

@@ -173,7 +173,7 @@ def test_the_widget_brings_its_networks_along():
     assert json.loads(widget.page) == canvas.page_data()
 
 
-PAGE = '<!doctype html><html lang="en"><title>Canvas</title><body><div id="canvas"></div>'
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Canvas</title><body><div id="canvas"></div>'
 IN_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
@@ -214,19 +214,24 @@ def test_the_same_outputs_in_the_browser(page, pairs):
     assert all(worst(said, name, few)[0] < 1e-4 for name in said)
 
 
-def test_a_stroke_changes_the_answers_and_undo_brings_them_back(page):
-    said, names = page.locator(".said"), page.locator("tbody tr:last-child td:last-child")
-    assert said.inner_text().count(":") == len(canvas.EXPERIMENTS)
-    assert names.inner_text().startswith("3 and 7")
-    page.locator("select").select_option("1")
-    assert names.inner_text().startswith("7 and 3")
-    before = page.locator("tbody").inner_html()
+def draw_a_line(page):
+    """From left to right, low in the first square."""
     box = page.locator("canvas").first.bounding_box()
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.8 * box["height"])
     page.mouse.down()
     for i in range(10):
         page.mouse.move(box["x"] + (0.2 + 0.06 * i) * box["width"], box["y"] + 0.8 * box["height"])
     page.mouse.up()
+
+
+def test_a_stroke_changes_the_answers_and_undo_brings_them_back(page):
+    said, names = page.locator(".said"), page.locator("tbody tr:last-child td:last-child")
+    assert said.inner_text().count(":") == len(canvas.EXPERIMENTS)
+    assert names.inner_text().startswith("3 and 7")
+    page.get_by_label("choose a pair").select_option("1")
+    assert names.inner_text().startswith("7 and 3")
+    before = page.locator("tbody").inner_html()
+    draw_a_line(page)
     assert page.locator("tbody").inner_html() != before
     page.locator("canvas").first.press("Control+z")
     assert page.locator("tbody").inner_html() == before
@@ -237,5 +242,39 @@ def test_a_stroke_changes_the_answers_and_undo_brings_them_back(page):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-for test in (test_the_same_outputs_in_the_browser, test_a_stroke_changes_the_answers_and_undo_brings_them_back):
+def test_the_first_stroke_takes_a_chosen_digit_away_and_the_next_ones_stay(page):
+    square, chosen = page.locator("canvas").first, page.get_by_label("choose a pair")
+    chosen.select_option("4 and 5")
+    assert square.get_attribute("aria-label") == "first digit: 2 strokes"  # of a four
+    for strokes in (1, 2):
+        draw_a_line(page)
+        assert square.get_attribute("aria-label") == f"first digit: {strokes} strokes"
+        assert chosen.input_value() == ""
+    for _ in range(2):
+        page.get_by_role("button", name="Undo first").click()
+    assert chosen.locator("option:checked").inner_text() == "4 and 5"
+    page.get_by_role("button", name="Clear").click()
+    assert chosen.input_value() == ""
+
+
+def test_each_answer_is_marked_right_or_wrong_once_the_digits_are_said(page):
+    answers, names = page.locator("tbody td:nth-child(2)"), page.locator("tbody tr:last-child td:last-child")
+    first = page.get_by_label("which digit the first is")
+    assert first.input_value() == "3" and all(each.endswith(" second, right") for each in answers.all_inner_texts())
+    first.select_option("9")  # and 7 beside it
+    assert all(each == "first ≤ second, wrong" for each in answers.all_inner_texts())
+    assert names.inner_text() == "3 and 7, wrong"
+    page.locator("canvas").first.press("3")
+    assert names.inner_text() == "3 and 7, right"
+    draw_a_line(page)
+    assert first.input_value() == ""
+    assert "right" not in page.locator("tbody").inner_text() and "wrong" not in page.locator("tbody").inner_text()
+
+
+for test in (
+    test_the_same_outputs_in_the_browser,
+    test_a_stroke_changes_the_answers_and_undo_brings_them_back,
+    test_the_first_stroke_takes_a_chosen_digit_away_and_the_next_ones_stay,
+    test_each_answer_is_marked_right_or_wrong_once_the_digits_are_said,
+):
     test.pytestmark = [*getattr(test, "pytestmark", []), *IN_BROWSER]
