@@ -44,7 +44,10 @@ def encoded(values: NDArray[Any]) -> list[Any]:
 def decoded(rows: list[Any]) -> NDArray[Any]:
     """Return the array that `encoded` stored."""
     if rows and isinstance(rows[0], str):
-        return np.array([[int(digit) for digit in text] for text in rows], np.uint8)
+        digits = np.frombuffer("".join(rows).encode(), np.uint8) - ord("0")
+        if {len(text) for text in rows} != {len(rows[0])} or not (digits < 10).all():
+            raise ValueError("its texts of digits are not of one length, or hold something else")
+        return digits.reshape(len(rows), len(rows[0]))
     return np.asarray(rows)
 
 
