@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -124,6 +125,10 @@ def run_study(
     """
     ways = {name: options[name] for name in ("implementation", "device") if name in options}
     experiments, measures, store = checked(experiments), names_of(measures), store or default_store(**ways)
+    check_options(trials, **options)
+    with suppress(FileNotFoundError):
+        if not measures:  # of which `load` may have something to say, once
+            return [load(experiment, trials, store) for experiment in experiments]
     train_missing(experiments, trials, store, measures=measures, progress=progress, **options)
     return [load(experiment, trials, store, measures, progress) for experiment in experiments]
 
@@ -163,12 +168,8 @@ def train_missing(
     processes (one per core) of one thread each are started where there is more than one group to do. Raises as
     `run_study` does.
     """
-    if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= 1_000_000:
-        raise ValueError(f"trials is {show(trials)}; allowed: a whole number from 1 to 1,000,000")
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers is {show(workers)}; allowed: None (one per core) or a whole number of at least 1")
+    check_options(trials, executor, workers, implementation, device)
     measures = names_of(measures)
-    check_machine(implementation, device, executor)
     once, named = list(dict.fromkeys(experiments)), sources(measures)
     missing = [
         (experiment, stack)
@@ -201,6 +202,21 @@ def train_missing(
     for experiment in dict.fromkeys(experiment for experiment, _ in missing):
         for group in groups(range(trials)):
             store.gather(experiment.configuration, group)
+
+
+def check_options(
+    trials: int,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    implementation: str = "",
+    device: str = "cpu",
+) -> None:
+    """Raise TypeError or ValueError for options of `train_missing` that cannot be."""
+    if isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials <= 1_000_000:
+        raise ValueError(f"trials is {show(trials)}; allowed: a whole number from 1 to 1,000,000")
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers is {show(workers)}; allowed: None (one per core) or a whole number of at least 1")
+    check_machine(implementation, device, executor)
 
 
 def lacking(

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import psutil
 
@@ -29,15 +29,21 @@ by: list[int] = []  # the signals that told it
 
 
 class Pool(ProcessPoolExecutor):
-    """Spawned processes that leave Ctrl-C to this one and end with it, and with them whatever they started.
+    """Processes that leave Ctrl-C to this one and end with it, and with them whatever they started.
 
     Where its `with` block is left by an error or by Ctrl-C, all of them are ended at once. `initializer` is called
-    first in each of them.
+    first in each of them; `method` is multiprocessing's way to start them.
     """
 
-    def __init__(self, workers: int, initializer: Callable[..., object] | None = None, *arguments: Any) -> None:
+    def __init__(
+        self,
+        workers: int,
+        initializer: Callable[..., object] | None = None,
+        *arguments: Any,
+        method: Literal["spawn", "forkserver"] = "spawn",
+    ) -> None:
         later = pickle.dumps(initializer)  # a reference: what it imports, torch for seconds, comes after `begin`
-        super().__init__(workers, get_context("spawn"), initializer=begin, initargs=(later, arguments))
+        super().__init__(workers, get_context(method), initializer=begin, initargs=(later, arguments))
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Do as every executor does; a process that this starts does not see Ctrl-C while it only begins."""

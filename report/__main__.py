@@ -34,7 +34,8 @@ OF_A_CHECKOUT = (
 
 
 def build(options: Options) -> int:
-    """Render the report from the stored results (minutes)."""
+    """Render the report from the stored results (a minute or two)."""
+    load_ahead()
     from report import build
 
     return rendered(build.build_stored, options.output)
@@ -42,6 +43,7 @@ def build(options: Options) -> int:
 
 def quick(options: Options) -> int:
     """Run the whole chain, training included, small, on the embedded digits (about two minutes)."""
+    load_ahead()
     from report import build
 
     return rendered(build.build_small, options.output)
@@ -56,6 +58,13 @@ def rendered(render: Callable[[Path], None], output: Path) -> int:
         raise KeyboardInterrupt(str(told) or f"stopped: {output} is as it was") from None
     print(f"{output / 'report.html'} and report.pdf, in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     return 0
+
+
+def load_ahead() -> None:
+    """Have what notebooks need loaded by a process of its own, while this one goes on."""
+    from report.press import kernels
+
+    kernels.begin()
 
 
 def study(options: Options) -> int:
@@ -135,6 +144,7 @@ def canvas(options: Options) -> int:
 
 def publish(options: Options) -> int:
     """Write README's table, claims.json and accuracy.csv, render with MNIST, and copy it all into report/published."""
+    load_ahead()
     from lib import datasets
     from report import build, freshness, publish, tables
 

@@ -17,7 +17,7 @@ from lib.analysis import default_store
 from lib.machine import ROOT, cores
 from report import canvas, claims, desk, freshness, provenance, publish, study
 from report.inventory import stored_results
-from report.press import made
+from report.press import kernels, made
 from report.press.export import Attachment, merge, write_html, write_pdf
 from report.press.live import Live
 from report.press.run import run_all
@@ -172,10 +172,13 @@ def write(
         address=address(),
     )
     said("all notebooks have run; the page and the PDF are rendered")
-    write_html(nb, folder / "report.html", bibliography=BIBLIOGRAPHY, parts=[drawing(), *judging(results)])
     manifest = Attachment("manifest.json", "How each figure and each table was made", made.manifest(nb))
-    write_pdf(nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=[manifest, *attachments])
-    write_figures(nb, folder / "figures")
+    parts, given = [drawing(), *judging(results)], [manifest, *attachments]
+    with kernels.pool(2) as pool:  # side by side
+        pdf = pool.submit(write_pdf, nb, folder / "report.pdf", bibliography=BIBLIOGRAPHY, attachments=given)
+        page = pool.submit(write_html, nb, folder / "report.html", bibliography=BIBLIOGRAPHY, parts=parts)
+        write_figures(nb, folder / "figures")
+        page.result(), pdf.result()
     files.write(folder / manifest.name, manifest.text)
 
 

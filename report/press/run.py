@@ -7,21 +7,13 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from jupyter_client import AsyncKernelManager
 from traitlets.config import Config
 
-from lib.processes import Pool
+from report.press import kernels
 from report.press.export import finished
 from report.press.surroundings import neutral
 
 Step = tuple[Path, Mapping[str, object]]  # a notebook and its parameters
-
-
-class Manager(AsyncKernelManager):
-    """Starts a kernel and ends it, without interrupting it first: an idle one would log that as an error of its own."""
-
-    async def _async_interrupt_kernel(self) -> None:
-        pass
 
 
 def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: Path) -> Path:
@@ -39,7 +31,7 @@ def run(notebook: Path, parameters: Mapping[str, object], target: Path, folder: 
             kernel_name="python3",
             cwd=folder,
             progress_bar=False,
-            kernel_manager_class=Manager,
+            kernel_manager_class=kernels.Manager,
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),  # silences a warning at each start
         )
     finished(nbformat.read(unfinished, as_version=4), unfinished.name)
@@ -57,7 +49,7 @@ def run_all(
     """
     start = time.perf_counter()
     targets.mkdir(parents=True, exist_ok=True)
-    with Pool(at_a_time) as pool:  # in threads, papermill leaves event loops open
+    with kernels.pool(at_a_time) as pool:  # in threads, papermill leaves event loops open
         futures = [
             pool.submit(run, notebook, parameters, targets / f"{place:02d}-{notebook.name}", folder)
             for place, (notebook, parameters) in enumerate(steps, start=1)
