@@ -11,6 +11,7 @@ POLICY = (
     "default-src 'none'; img-src data:; font-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
 PLACE, RULES = "<!-- live -->", "<!-- policy -->"  # in templates/report.html; no text of a notebook can say them
+FIRST = '<li><a href="#abstract">Abstract</a></li>'  # of the contents, both times that they stand in the page
 WITHOUT = "This part is computed in your browser, by a script in this page; without one the page lacks nothing else."
 
 
@@ -49,5 +50,7 @@ def policy(parts: Sequence[Live]) -> str:
 
 
 def filled(page: str, parts: Sequence[Live]) -> str:
-    """Return a page with its live parts and its policy."""
+    """Return a page with its live parts, these in its contents, and its policy."""
+    listed = "".join(f'\n<li><a href="#{part.element}-heading">{escape(part.heading)}</a></li>' for part in parts)
+    page = page.replace(FIRST, FIRST + listed)
     return page.replace(RULES, policy(parts), 1).replace(PLACE, "\n".join(map(section, parts)), 1)

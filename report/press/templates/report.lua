@@ -429,7 +429,9 @@ function Reader(input)
   end)
   local contents = pandoc.Blocks {}
   if html and blocks:find_if(function(block) return block.t == 'Header' end) then
-    contents:insert(pandoc.structure.table_of_contents(blocks, {toc_depth = 3}))
+    local list = pandoc.structure.table_of_contents(blocks, {toc_depth = 3})
+    if #abstract > 0 then list.content:insert(1, {pandoc.Plain {pandoc.Link('Abstract', '#abstract')}}) end
+    contents:insert(list)
     contents = contents:walk {Link = function(link)  -- the template shows the contents twice
       link.identifier = ''
       return link
