@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import uuid
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +23,16 @@ from lib import processes
 from report.press.surroundings import neutral
 
 FORKS = sys.platform == "linux"
-# What notebooks import, and what runs and renders them. The first in the list are needed first.
-LOADED = ("papermill", "ipykernel.kernelapp", "matplotlib.pyplot", "scipy.stats", "torch", "nbconvert")
+# What notebooks import, and what runs and renders them; before it, what ends the process while it loads.
+LOADED = (
+    "report.press.tied",
+    "papermill",
+    "ipykernel.kernelapp",
+    "matplotlib.pyplot",
+    "scipy.stats",
+    "torch",
+    "nbconvert",
+)
 LAUNCHER = "ipykernel_launcher"  # the module that a kernel is started by
 INLINE = "module://matplotlib_inline.backend_inline"  # as a kernel sets MPLBACKEND, before matplotlib is imported
 
@@ -34,7 +42,8 @@ def begin() -> None:
     if not FORKS:
         return
     forkserver.set_forkserver_preload(list(LOADED))
-    mask = processes.blocked(signal.SIG_BLOCK, {signal.SIGINT})  # of which a process that only begins knows nothing
+    resource_tracker.ensure_running()  # which else is done below, and leaves SIGINT unblocked
+    mask = processes.blocked(signal.SIG_BLOCK, {signal.SIGINT})  # a process that only begins does not see Ctrl-C
     try:
         with neutral():
             os.environ["MPLBACKEND"] = INLINE
