@@ -63,8 +63,8 @@ def contents(experiments: Sequence[Experiment], settings: str = "", trials: int 
         *([Step("9-limits", {})] if whole else []),
         Step("7-benchmark", {}),
         Step("10-tables", {**shared, "forms": forms}),
-        *comparisons,
         Step("8-methods", {**shared, "forms": forms}),
+        *comparisons,  # on the page alone
     ]
 
 

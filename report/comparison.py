@@ -192,4 +192,4 @@ def panel(compared: Comparison, results: Iterable[Result]) -> sheets.Panel:
     ]
     number, name = compared.number.partition(",")[0], a.experiment.architecture
     one = name if name == b.experiment.architecture and name not in number else ""
-    return sheets.Panel(" ".join(filter(None, (number, one))), lines, statistics.signed(last_difference(a, b).mean))
+    return sheets.Panel(" ".join(filter(None, (number, one))), lines, f"{last_difference(a, b):+.2f short}")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, GREY, INK, OTHER, RULE, SMALL
+from report.pictures.style import COLOURS, GREY, INK, NARROW, OTHER, RULE, SMALL, WIDTH
 from report.statistics import Band
 
 
@@ -52,10 +52,11 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
     return fig
 
 
-def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Axes:
+def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, columns: int = 1) -> Axes:
     """Mean test accuracy per epoch; faint: SD over trials (ddof 1), strong: simultaneous 95 % band of the mean.
 
-    Each of `curves`, at least one, is drawn and has its line in the legend: two may have the same name.
+    Each of `curves`, at least one, is drawn and has its line in the legend, which has `columns` and stands above
+    the axis, where no curve is: two may have the same name.
     """
     lines, labels = [], []
     for name, one in curves:
@@ -80,9 +81,8 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float) -> Ax
     )
     longest = max(len(one.mean) for _, one in curves)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, longest))
-    late = one.mean[len(one.mean) // 2] < one.mean[-1] - 5  # still rising: the upper left is free
     # Given by themselves: of labels that lines have, those that begin with an underscore would be left out.
-    ax.legend(lines, labels, loc="upper left" if late else "lower right", bbox_to_anchor=None if late else (1, 0.32))
+    ax.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.2, ncols=columns)
     return ax
 
 
@@ -99,10 +99,21 @@ def difference(ax: Axes, band: Band, label: str, colour: str = INK) -> Axes:
 
 
 def comparison(
-    curves: Sequence[tuple[str, Curve]], difference_band: Band, difference_label: str, chance: float
+    curves: Sequence[tuple[str, Curve]],
+    difference_band: Band,
+    difference_label: str,
+    chance: float,
+    narrow: bool = False,
 ) -> Figure:
-    """Two networks: their accuracy at the left, their paired difference at the right, at the epochs that both have."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(6.3, 2.2), sharex=True, width_ratios=(1.25, 1))
+    """Two networks: their accuracy at the left, their paired difference at the right, at the epochs that both have.
+
+    `narrow` has the difference below, for a page as wide as a telephone.
+    """
+    if narrow:
+        fig, (left, right) = plt.subplots(2, 1, figsize=(NARROW, 3.9), sharex=True, height_ratios=(1.25, 1))
+        left.tick_params(labelbottom=True)
+    else:
+        fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.3), sharex=True, width_ratios=(1.25, 1))
     difference(right, difference_band, difference_label)
     accuracy(left, curves, chance)  # last, for the axis that both share ends where the longer one does
     fig.tight_layout(pad=0.4)

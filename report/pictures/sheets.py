@@ -17,7 +17,10 @@ LEAST = 9.0  # percentage points between the names of two lines
 
 @dataclass(frozen=True)
 class Panel:
-    """A comparison: what it is called, its two lines with their short names, and its last difference in words."""
+    """A comparison: what it is called, its two lines with their short names, and its last difference in words.
+
+    These are a number, and its interval in brackets, which stands on a line of its own.
+    """
 
     title: str
     lines: Sequence[tuple[str, Curve]]
@@ -32,7 +35,7 @@ def sheet(rows: Mapping[str, Sequence[Panel]], chance: float, narrow: bool = Fal
         for chapter, several in rows.items()
         for i in range(0, len(several), columns)
     ]
-    width, high = NARROW if narrow else WIDTH, 0.5 + 1.32 * len(parts)  # inches
+    width, high = NARROW if narrow else WIDTH, 0.5 + 1.5 * len(parts)  # inches
     fig = Figure(figsize=(width, high))
     axes = fig.subplots(len(parts), columns, sharex=True, sharey=True, squeeze=False)
     panel = (width - 0.94 - 0.58 * (columns - 1)) / columns  # the width of a panel, with 0.58 inches for names
@@ -40,9 +43,9 @@ def sheet(rows: Mapping[str, Sequence[Panel]], chance: float, narrow: bool = Fal
         left=0.47 / width,
         right=1 - 0.47 / width,
         bottom=0.36 / high,
-        top=1 - 0.4 / high,
+        top=1 - 0.53 / high,
         wspace=0.58 / panel,
-        hspace=0.75,
+        hspace=0.92,
     )
     for line, (chapter, panels) in zip(axes, parts, strict=True):
         for ax in line[len(panels) :]:
@@ -51,7 +54,7 @@ def sheet(rows: Mapping[str, Sequence[Panel]], chance: float, narrow: bool = Fal
             small(ax, panel, chance)
             ax.tick_params(labelsize=SMALL, labelbottom=True)
         line[0].annotate(
-            chapter, (0, 1), (-24, 16), "axes fraction", "offset points", fontsize=8, weight="bold", color=INK
+            chapter, (0, 1), (-24, 26), "axes fraction", "offset points", fontsize=8, weight="bold", color=INK
         )
     for ax in axes[-1]:
         ax.set_xlabel("epoch", fontsize=SMALL, labelpad=1)
@@ -82,5 +85,5 @@ def small(ax: Axes, panel: Panel, chance: float) -> Axes:
             fontsize=SMALL,
             color=text(one.colour),
         )
-    ax.set_title(f"{panel.title}: {panel.note}", loc="left", fontsize=SMALL, pad=3, color=INK)
+    ax.set_title(f"{panel.title}: {panel.note}".replace(" (", "\n("), loc="left", fontsize=SMALL, pad=3, color=INK)
     return ax

@@ -27,14 +27,22 @@ ALIGNMENTS = {"l": ":--", "c": ":-:", "r": "--:"}
 
 
 def show_figure(
-    fig: Figure, *, label: str, caption: str, alt: str, number: str | None = None, narrow: Figure | None = None
+    fig: Figure,
+    *,
+    label: str,
+    caption: str,
+    alt: str,
+    number: str | None = None,
+    narrow: Figure | None = None,
+    instead: str | None = None,
 ) -> None:
     """Display a matplotlib figure as SVG, with its caption below it, and close it.
 
     `label` starts with `fig-` and is what links point to. `caption` is Markdown, `alt` plain text that says what the
     picture shows to whoever cannot see it. `number` is the figure's number in the original report ("6a"); without it
     the report numbers the figure as a supplement (S1, S2, ...). `narrow` is the same figure as a page on a telephone
-    shows it, about 80 mm wide. Equal figures give equal bytes.
+    shows it, about 80 mm wide. `instead` is the label of the figure that has the same in print, where this one stands
+    on the page alone: links lead there. Equal figures give equal bytes.
 
     Raises ValueError for a label of another form and for an empty caption or alternative text.
     """
@@ -42,6 +50,8 @@ def show_figure(
     report |= {"alt": _required("alt", alt), **read.account()}
     if number is not None:
         report["number"] = str(number)
+    if instead is not None:
+        report["instead"] = _label(instead, "fig")
     data = {"image/svg+xml": _svg(fig, label), "text/plain": f"Figure: {alt}"}
     if narrow is not None:
         report["narrow"] = _svg(narrow, f"{label}-narrow")

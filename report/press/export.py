@@ -105,7 +105,7 @@ def merge(
     seen, if anywhere: what a fold says of how a figure was made then links there.
 
     A figure or table that a notebook places (`display.place`) stands there, and not where it was made; cells with the
-    tag `supplement` stand in the supplement.
+    tag `supplement` stand in the supplement, and cells with the tag `page-alone` at the page's end: not in the PDF.
 
     Raises ValueError when a notebook is not `finished` or `headings` are not as many, when a label is placed twice or
     made by no notebook, when there are two supplements, and what `nbformat.read` raises for a file that is none.
@@ -128,12 +128,16 @@ def merge(
         made.annotate(nb)
         merged.metadata.setdefault("kernelspec", nb.metadata.get("kernelspec", {}))
         opening = [nbformat.v4.new_markdown_cell(f"# {heading}")] if heading else []
+        if places.all_alone(nb):
+            for cell in opening:
+                cell.metadata["tags"] = [places.ALONE]
         for number, cell in enumerate(opening + deepcopy(nb.cells), start=1 - len(opening)):
             cell.metadata.pop("papermill", None)  # its times would make every build another
             cell.metadata["home"] = _home(nb, Path(path), number)
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
     places.supplement(merged)
+    places.page_alone(merged)
     places.settle(merged)
     made.number(merged)
     nbformat.validate(merged)
@@ -227,6 +231,7 @@ class _Report(Exporter):
 
     def blocks(self, nb: NotebookNode) -> Iterator[Block]:
         """Yield what the report shows, in order; each block has the number of its cell."""
+        merged = "report" in nb.metadata  # of a single notebook nothing is left out
         listed: set[str] = set()
         for number, cell in enumerate(nb.cells):
             tags = _tags(cell)
@@ -250,6 +255,10 @@ class _Report(Exporter):
                 found = [
                     {**block, "abstract": True} for block in sorted(found, key=lambda block: block["kind"] == "raw")
                 ]
+            if merged and places.on_the_page_alone(tags):
+                found = [{**block, "alone": True} for block in found]
+            if places.LETTERED in tags:
+                found = [{**block, "lettered": True} for block in found]
             yield from ({**block, "cell": number} for block in found)
 
     def outputs(self, output: NotebookNode) -> Iterator[Block]:
@@ -496,7 +505,7 @@ def _printable(node: Any) -> Any:
 
 def _said(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return what templates/report.lua needs of an output's metadata."""
-    return {name: report[name] for name in ("id", "number", "caption") if name in report}
+    return {name: report[name] for name in ("id", "number", "caption", "instead") if name in report}
 
 
 def _printed(text: str) -> Block | None:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, unquote_to_bytes
 from xml.etree import ElementTree
@@ -219,7 +219,33 @@ def _brief_path(path: str) -> str:
     for command, numbers in re.findall(r"([a-df-zA-DF-Z])([^a-df-zA-DF-Z]*)", path):  # an e is of a number
         brief += (" " if command == on else command) + numbers.strip()
         on = {"M": "L", "m": "l", "Z": "", "z": ""}.get(command, command)
+    return min(_by_steps(brief), brief, key=len)
+
+
+def _by_steps(path: str) -> str:
+    """Return a brief path of straight lines between tenths by the steps from point to point; others as they are.
+
+    Nothing is rounded: the steps are whole tenths.
+    """
+    if not re.fullmatch(r"(M-?\d+(\.\d)?( -?\d+(\.\d)?)+z?)+", path):
+        return path
+    brief = ""
+    for part, close in re.findall(r"M([^Mz]*)(z?)", path):
+        tenths = [round(10 * float(number)) for number in part.split()]
+        if len(tenths) % 2:
+            return path
+        steps = [b - a for a, b in zip(tenths, tenths[2:], strict=False)]
+        brief += f"M{_numbers(tenths[:2])}" + (f"l{_numbers(steps)}" if steps else "") + close
     return brief
+
+
+def _numbers(tenths: Iterable[int]) -> str:
+    """Write numbers of tenths as a path may have them: no zero before a point, no space before a sign."""
+    said = ""
+    for each in tenths:
+        number = re.sub(r"^(-?)0(?=\.)", r"\1", str(each / 10).removesuffix(".0"))
+        said += number if not said or number.startswith("-") else f" {number}"
+    return said
 
 
 def _harmless_style(style: str, names: _Names) -> str:

@@ -1,14 +1,20 @@
 """Where things stand in the report, which need not be where they are made.
 
 A figure or a table that one notebook makes can stand in another, whose cell says `display.place("fig-6a")`. Cells with
-the tag `supplement` leave the article: they stand before the cell with the tag `supplements`, in their order.
+the tag `supplement` leave the article: they stand before the cell with the tag `supplements`, in their order. Cells
+with the tag `page-alone` stand at the page's end, and are left out of the PDF: the cell that opens them has the tag
+`page-alone-opening`. In a chapter with the tag `lettered`, and from there on, chapters have letters.
 """
+
+from collections.abc import Collection
 
 from nbformat import NotebookNode
 
 from report.press.made import HIDDEN
 
 MOVED, GOAL = "supplement", "supplements"  # tags of cells
+ALONE, OPENING = "page-alone", "page-alone-opening"
+LETTERED = "lettered"
 
 
 def settle(nb: NotebookNode) -> None:
@@ -57,3 +63,23 @@ def supplement(nb: NotebookNode) -> None:
         kept = [cell for cell in nb.cells if MOVED not in cell.metadata.get("tags", [])]
         position = kept.index(goals[0])
         nb.cells = [*kept[:position], *moved, *kept[position:]]
+
+
+def on_the_page_alone(tags: Collection[str]) -> bool:
+    """Whether a cell with these tags is left out of the PDF."""
+    return ALONE in tags or OPENING in tags
+
+
+def all_alone(nb: NotebookNode) -> bool:
+    """Whether all that a notebook shows is on the page alone, so that its chapter's heading is, too."""
+    shown = [tags for cell in nb.cells if "remove-cell" not in (tags := cell.metadata.get("tags", []))]
+    return bool(shown) and all(map(on_the_page_alone, shown))
+
+
+def page_alone(nb: NotebookNode) -> None:
+    """Move the cells of a merged notebook that are on the page alone to its end, first the one that opens them."""
+    sorts = [
+        OPENING if OPENING in tags else ALONE if ALONE in tags else ""
+        for tags in (cell.metadata.get("tags", []) for cell in nb.cells)
+    ]
+    nb.cells = [cell for sort in ("", OPENING, ALONE) for cell, own in zip(nb.cells, sorts, strict=True) if own == sort]

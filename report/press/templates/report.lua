@@ -15,8 +15,10 @@ local mark          -- is around what stands for a picture; no text has it
 local places        -- of the cells, for messages
 local cell          -- number of the cell whose texts are read, if it is one's
 local numbers = {}  -- label -> '6a'
+local alone = {}    -- label of what is on the page alone -> that of what has the same in print, or true
 local taken = {}    -- every id and every figure's number that is in use
 local depth = 0     -- level of the last heading; the next one is at most one deeper
+local letters       -- do chapters have letters?
 local count = {unnumbered = 0, heading = {0, 0, 0, 0, 0}}
 
 local function fail(message) error((cell and places[cell + 1] .. ': ' or '') .. message, 0) end
@@ -316,11 +318,15 @@ local function lift_title(blocks, fallback)
 end
 
 local function number_heading(heading)
+  if heading.classes:includes 'lettered' then
+    letters, count.heading[1] = true, 0
+  end
   local level, words = math.min(heading.level, depth + 1, 5), pandoc.utils.stringify(heading.content)
   depth, heading.level = level, level
   count.heading[level] = count.heading[level] + 1
   for deeper = level + 1, 5 do count.heading[deeper] = 0 end
   local number = table.concat(count.heading, '.', 1, level)
+  if letters then number = number:gsub('^%d+', function(chapter) return string.char(64 + chapter) end) end
   if heading.identifier ~= '' then
     claim(heading.identifier, 'label ' .. heading.identifier)
     numbers[heading.identifier] = number
@@ -330,6 +336,8 @@ local function number_heading(heading)
     while taken[id] do id, again = stem .. '-' .. again, again + 1 end
     taken[id], heading.identifier = true, id
   end
+  if heading.classes:includes 'alone' then alone[heading.identifier] = true end
+  heading.classes = heading.classes:filter(function(class) return class ~= 'alone' and class ~= 'lettered' end)
   if html then  -- h1 is the title; Typst numbers headings itself
     heading.content:insert(1, pandoc.Space())
     heading.content:insert(1, pandoc.Span(number, {'', {'number'}}))
@@ -350,6 +358,13 @@ local function refer(link)
   if not label then return end
   local number, name = numbers[label], NAMES[label:match '^(%a+)-' or '']
   if not number then fail('link to #' .. label .. ', which no figure, table or heading is labelled') end
+  local instead = not html and alone[label]
+  if instead == true then return {pandoc.Str(name .. '\u{a0}' .. number .. ' of the page')} end
+  if instead then
+    if not numbers[instead] or alone[instead] then fail('#' .. instead .. ' is not in print, instead of #' .. label) end
+    link.target, link.content = '#' .. instead, {pandoc.Str(name .. '\u{a0}' .. numbers[instead] .. ', ' .. number)}
+    return link
+  end
   local words = ' ' .. pandoc.utils.stringify(link.content) .. ' '
   if not words:find('%f[%w.]' .. number:gsub('%p', '%%%0') .. '%f[^%w]') then  -- [6a](#fig-6a) stays as it is
     link.content = {pandoc.Str(name .. '\u{a0}' .. number)}
@@ -389,6 +404,24 @@ local finish = {
   end,
 }
 
+-- Print has neither what is on the page alone, which is numbered all the same, nor letters unless Typst is told.
+local function marked(block, made)
+  made = pandoc.Blocks(made):walk {Header = function(heading)
+    if block.alone then heading.classes:insert 'alone' end
+    if block.lettered and heading.level == 1 then heading.classes:insert 'lettered' end
+    return heading
+  end}
+  if block.id and block.alone then alone[block.id] = block.instead or true end
+  if html or not (block.alone or block.lettered) then return made end
+  return {pandoc.Div(made, {'', {block.alone and 'alone' or 'lettered'}})}
+end
+
+local function printed(div)
+  if div.classes:includes 'alone' then return {} end
+  if not div.classes:includes 'lettered' then return end
+  return {raw '#counter(heading).update(0)\n#set heading(numbering: "A.1")', table.unpack(div.content)}
+end
+
 local function fit_tables(blocks)
   if not html then return blocks:walk {Table = sized} end
   return blocks:walk {
@@ -411,12 +444,13 @@ function Reader(input)
   for _, block in ipairs(notebook.blocks) do
     local target = block.abstract and abstract or blocks
     cell = block.cell
-    target:extend(make[block.kind](block))
+    target:extend(marked(block, make[block.kind](block)))
   end
   cell = nil
   local title = notebook.title
   if not title then title, blocks = lift_title(blocks, notebook.name) end
   blocks = blocks:walk {Header = number_heading}
+  if not html then blocks = blocks:walk {Div = printed} end
   if notebook.citations then
     blocks:insert(pandoc.Header(html and 2 or 1, 'References', {'references', {'unnumbered'}}))
     blocks:insert(pandoc.Div({}, {'refs'}))

@@ -55,6 +55,19 @@ def test_every_curve_is_drawn_and_named_whatever_its_name(names):
     box = above.get_legend().get_window_extent()
     inside = [text for text in above.get_legend().get_texts() if box.contains(*text.get_window_extent().p0)]
     assert len(inside) == len(several)
+    assert box.y0 >= above.get_window_extent().y1 - 1, "the legend is where curves can be"
+    plt.close(fig)
+
+
+def test_a_narrow_comparison_has_the_difference_below_and_text_of_ten_pixels():
+    style.apply()
+    one = curve(20)
+    fig = curves.comparison([("SAUX", one), ("SAUX without one-hot labels", one)], one.band, "d", 55.0, narrow=True)
+    above, below = fig.axes
+    assert fig.get_figwidth() == style.NARROW and below.get_position().y1 < above.get_position().y0
+    fig.canvas.draw()
+    assert min(text.get_fontsize() for text in fig.findobj(plt.Text) if text.get_text()) >= style.SMALL
+    assert above.get_legend().get_window_extent().x1 <= fig.bbox.x1, "the legend is wider than the figure"
     plt.close(fig)
 
 

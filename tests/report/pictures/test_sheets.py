@@ -1,5 +1,7 @@
 """The contact sheet draws each comparison's two means and their standard deviations."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def panel(title, first, second, names=("a", "b")):
             (name, curves.curve(architecture, 50 + rate * epochs, np.full(6, 2.0), 9))
             for name, (architecture, rate) in zip(names, (first, second), strict=True)
         ],
-        "+1.00",
+        "+1.00 (+0.50 to +1.50)",
     )
 
 
@@ -41,7 +43,7 @@ def test_each_panel_has_both_means_and_one_standard_deviation(drawn):
     axes = [ax for ax in fig.axes if ax.get_visible()]
     assert len(axes) == len(panels) == 3
     for ax, each in zip(axes, panels, strict=True):
-        assert ax.get_title(loc="left") == f"{each.title}: +1.00"
+        assert ax.get_title(loc="left") == f"{each.title}: +1.00\n(+0.50 to +1.50)"
         for line, band, (_, one) in zip(ax.lines, ax.collections, each.lines, strict=False):
             assert line.get_ydata() == pytest.approx(one.mean) and line.get_color() == one.colour
             ends = band.get_paths()[0].vertices
@@ -76,7 +78,8 @@ def test_a_comparison_of_the_study_makes_a_panel():
         found = comparison.panel(compared, results)
         assert (found.title, tuple(name for name, _ in found.lines)) == (title, names)
         difference = comparison.last_difference(known[compared.a], known[compared.b])
-        assert float(found.note.replace("−", "-")) == pytest.approx(difference.mean, abs=0.005)
+        numbers = [float(each) for each in re.findall(r"[+-][\d.]+", found.note.replace("−", "-"))]
+        assert numbers == pytest.approx([difference.mean, difference.low, difference.high], abs=0.005)
 
 
 def test_other_differences_keep_their_names():

@@ -163,6 +163,20 @@ def test_it_is_written_briefly_and_each_name_is_pointed_to():
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "brief"),
+    [
+        ("M 37.3 108.3 L 240.3 108.3 L 240.2 8 z", "M37.3 108.3l203 0-.1-100.3z"),
+        ("M 0 0.1 L 0.3 -0.1 M 100.2 5 L 99.9 5.1 L 99.9 5.1", "M0 .1l.3-.2M100.2 5l-.3 .1 0 0"),
+        ("M 1 2 L 3", "M1 2 3"),  # half a point
+        ("M 1.25 2 L 3 4", "M1.25 2 3 4"),  # finer than tenths
+        ("M 1 2 L 3 4 H 5", "M1 2 3 4H5"),
+    ],
+)
+def test_straight_lines_go_by_steps_and_nothing_is_rounded(path, brief):
+    assert f'd="{brief}"' in svg(f'<path d="{path}"/>')
+
+
 def test_text_is_not_read_aloud_beside_the_label():
     assert "aria-hidden" not in svg("<path/>")
     made = svg("<defs/><text>a</text><path/>")
