@@ -128,12 +128,11 @@ def merge(
         made.annotate(nb)
         merged.metadata.setdefault("kernelspec", nb.metadata.get("kernelspec", {}))
         opening = [nbformat.v4.new_markdown_cell(f"# {heading}")] if heading else []
-        if places.all_alone(nb):
-            for cell in opening:
-                cell.metadata["tags"] = [places.ALONE]
+        alone = [places.ALONE] if places.all_alone(nb) else []
         for number, cell in enumerate(opening + deepcopy(nb.cells), start=1 - len(opening)):
             cell.metadata.pop("papermill", None)  # its times would make every build another
             cell.metadata["home"] = _home(nb, Path(path), number)
+            cell.metadata["tags"] = list(dict.fromkeys([*cell.metadata.get("tags", []), *alone]))
             cell.id = f"cell-{len(merged.cells) + 1}"
             merged.cells.append(cell)
     places.supplement(merged)

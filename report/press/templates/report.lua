@@ -362,7 +362,7 @@ local function refer(link)
   if instead == true then return {pandoc.Str(name .. '\u{a0}' .. number .. ' of the page')} end
   if instead then
     if not numbers[instead] or alone[instead] then fail('#' .. instead .. ' is not in print, instead of #' .. label) end
-    link.target, link.content = '#' .. instead, {pandoc.Str(name .. '\u{a0}' .. numbers[instead] .. ', ' .. number)}
+    link.target, link.content = '#' .. instead, {pandoc.Str(name .. '\u{a0}' .. numbers[instead] .. ', ' .. number:match '^[^,]*')}
     return link
   end
   local words = ' ' .. pandoc.utils.stringify(link.content) .. ' '
@@ -422,8 +422,39 @@ local function printed(div)
   return {raw '#counter(heading).update(0)\n#set heading(numbering: "A.1")', table.unpack(div.content)}
 end
 
+-- In the supplement, which is mostly tables, one that is not long stands at the top or the bottom of a page with room.
+local SHORT = 34  -- lines
+local function lines(tbl)
+  local count = 0
+  for _, rows in ipairs {tbl.head.rows, tbl.bodies[1].body} do
+    for _, row in ipairs(rows) do
+      local high = 1
+      for column, cell in ipairs(row.cells) do
+        local share = tbl.colspecs[column][2]
+        local length = utf8.len(pandoc.utils.stringify(cell.contents))
+        if share then high = math.max(high, math.ceil(length / (share * LINE))) end
+      end
+      count = count + high
+    end
+  end
+  return count
+end
+
+local function floating(blocks)
+  local supplement, found = false, pandoc.Blocks {}
+  for _, block in ipairs(blocks) do
+    supplement = supplement or block.t == 'RawBlock' and block.text:find('heading(numbering', 1, true)
+    if supplement and block.t == 'Table' and lines(block) < SHORT then
+      found:extend {raw '#[#set figure(placement: auto)', block, raw ']'}
+    else
+      found:insert(block)
+    end
+  end
+  return found
+end
+
 local function fit_tables(blocks)
-  if not html then return blocks:walk {Table = sized} end
+  if not html then return floating(blocks:walk {Table = sized}) end
   return blocks:walk {
     traverse = 'topdown',
     Div = function(div) if div.classes:includes 'scroll' then return div, false end end,
