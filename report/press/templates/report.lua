@@ -251,7 +251,7 @@ local function sized(tbl)
     if length >= PROSE then prose = prose + math.sqrt(length) else rest = rest - length - GAP end
   end
   if total <= LINE or prose == 0 then return tbl end
-  local share = math.max(rest / LINE, 0.3)
+  local share = math.max(rest / LINE, 0.38)
   tbl.colspecs = tbl.colspecs:map(function(spec, column)
     return longest[column] < PROSE and spec or {spec[1], share * math.sqrt(longest[column]) / prose}
   end)
