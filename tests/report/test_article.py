@@ -6,7 +6,7 @@ from pypdf import PdfReader
 from lib.machine import ROOT
 
 PUBLISHED = ROOT / "report" / "published"
-PAGES, FIGURES = 14, 9  # at most
+PAGES, FIGURES, SUPPLEMENT = 14, 9, 12  # at most
 
 
 @pytest.mark.published
@@ -15,6 +15,7 @@ def test_the_supplement_begins_after_few_pages_and_few_figures():
     headings = [item for item in pdf.outline if not isinstance(item, list)]
     (supplement,) = [item for item in headings if "Supplement" in str(item.title)]
     assert 8 <= pdf.get_destination_page_number(supplement) <= PAGES  # so many pages are before its own
+    assert len(pdf.pages) - pdf.get_destination_page_number(supplement) <= SUPPLEMENT + 1  # it begins within a page
     page = (PUBLISHED / "report.html").read_text(encoding="utf-8")
     article, rest = page.split('id="sec-supplement"')
     assert 4 <= article.count('<figure id="fig-') <= FIGURES < rest.count('<figure id="fig-')

@@ -444,7 +444,7 @@ local function floating(blocks)
   local supplement, found = false, pandoc.Blocks {}
   for _, block in ipairs(blocks) do
     supplement = supplement or block.t == 'RawBlock' and block.text:find('heading(numbering', 1, true)
-    if supplement and block.t == 'Table' and lines(block) < SHORT then
+    if supplement and block.t == 'Table' and block.identifier ~= '' and lines(block) < SHORT then
       found:extend {raw '#[#set figure(placement: auto)', block, raw ']'}
     else
       found:insert(block)

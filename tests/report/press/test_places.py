@@ -1,8 +1,11 @@
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from pypdf import PdfReader
 
-from report.press.export import merge, write_html
+from report.press.export import merge, write_html, write_pdf
 from report.press.made import facts, labelled
 from tests.report.press.test_made import shown
 
@@ -107,3 +110,85 @@ def test_without_a_supplement_all_stays_and_two_are_refused(write):
     goals = [tagged(write(name, [shown(f"fig-{name}")]), {2: "supplements"}) for name in ("c", "d")]
     with pytest.raises(ValueError, match=r"begins twice, at c.ipynb, cell 3 and d.ipynb, cell 3; there can be one"):
         merge([first, *goals], title="x")
+
+
+def texts(nb):
+    return [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+
+
+def test_what_is_on_the_page_alone_stands_at_its_end_behind_what_opens_it(write):
+    whole = tagged(write("whole", [shown("fig-a")]), {0: "page-alone", 1: "page-alone"})
+    nb = nbformat.read(whole, as_version=4)
+    nb.cells.insert(0, new_code_cell("trials = 2", metadata={**END, "tags": ["injected-parameters"]}))
+    nb.cells[-1].metadata["tags"] = ["end", "remove-cell"]
+    nbformat.write(nb, whole)
+    first = tagged(write("first", [shown("fig-b")], [shown("fig-c")]), {1: "page-alone"})
+    last = tagged(write("last", [shown("fig-d")]), {0: "page-alone-opening"})
+    nb = merge([whole, first, last], title="x", headings=["Chapter", "", ""])
+    assert [output.metadata.report["id"] for _, output in labelled(nb)] == ["fig-c", "fig-d", "fig-a", "fig-b"]
+    assert texts(nb) == ["# first", "# last", "# Chapter", "# whole"]
+    assert [cell.source for cell in nb.cells].index("trials = 2") > [cell.source for cell in nb.cells].index(
+        "# Chapter"
+    )
+
+
+@pytest.fixture
+def supplemented(write):
+    """An article, its supplement in letters, and a chapter on the page alone; links go everywhere."""
+    paths = [
+        write("article", [shown("fig-a")]),
+        tagged(write("supplement", [shown("fig-sheet"), shown("tbl-b")]), {0: "lettered"}),
+        tagged(
+            write("alone", [shown("fig-c", number="6a, momentum", instead="fig-sheet"), shown("tbl-c")]),
+            {0: "page-alone", 1: "page-alone"},
+        ),
+    ]
+    words = "See [the figure](#fig-c), [the table](#tbl-c), [here](#sec-alone), [there](#sec-s) and [that](#sec-part)."
+    sources = (
+        f"# Article\n\n{words}",
+        "# Supplement <!-- #sec-s -->\n\n## Part <!-- #sec-part -->",
+        "# Alone <!-- #sec-alone -->\n\nNothing in print.",
+    )
+    for path, source in zip(paths, sources, strict=True):
+        nb = nbformat.read(path, as_version=4)
+        nb.cells[0].source = source
+        nbformat.write(nb, path)
+    return paths
+
+
+def test_print_leaves_out_what_is_on_the_page_alone_and_no_link_of_it_leads_nowhere(supplemented, tmp_path):
+    nb = merge(supplemented, title="x")
+    write_html(nb, tmp_path / "a.html")
+    page = re.sub(r"<[^>]*>", "", (tmp_path / "a.html").read_text().replace("\xa0", " "))
+    assert "See Figure 6a, momentum, Table 2, Section B, Section A and Section A.1." in page
+    assert "Nothing in print." in page and "B Alone" in page
+    write_pdf(nb, tmp_path / "a.pdf")
+    pdf = PdfReader(tmp_path / "a.pdf")
+    text = " ".join("".join(each.extract_text() for each in pdf.pages).replace("\xa0", " ").split())
+    said = "See Figure S2, 6a, Table 2 of the page, Section B of the page, Section A and Section A.1."
+    assert said in text and "A Supplement" in text and "A.1 Part" in text and "1 Article" in text
+    assert "Alone" not in text and "Nothing in print" not in text
+    links = [link.get_object() for each in pdf.pages for link in each.get("/Annots", ())]
+    named = [link["/Dest"] for link in links if "/Dest" in link]
+    assert len(named) >= 3 and all(not isinstance(each, str) or each in pdf.named_destinations for each in named)
+
+
+@pytest.mark.parametrize("instead", ["fig-none", "fig-alone"])
+def test_what_stands_in_print_instead_must_be_there(write, tmp_path, instead):
+    article = write("article", [shown("fig-a")])
+    nb = nbformat.read(article, as_version=4)
+    nb.cells[0].source = "# Article\n\nSee [x](#fig-c)."
+    nbformat.write(nb, article)
+    alone = tagged(
+        write("alone", [shown("fig-c", instead=instead), shown("fig-alone")]), {0: "page-alone", 1: "page-alone"}
+    )
+    merged = merge([article, alone], title="x")
+    write_html(merged, tmp_path / "a.html")
+    with pytest.raises(ValueError, match=f"#{instead} is not in print, instead of #fig-c"):
+        write_pdf(merged, tmp_path / "a.pdf")
+
+
+def test_of_a_single_notebook_print_leaves_nothing_out(write, tmp_path):
+    path = tagged(write("alone", [shown("fig-a")]), {0: "page-alone", 1: "page-alone"})
+    write_pdf(nbformat.read(path, as_version=4), tmp_path / "a.pdf")
+    assert "Any." in PdfReader(tmp_path / "a.pdf").pages[0].extract_text()
