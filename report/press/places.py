@@ -73,9 +73,9 @@ def on_the_page_alone(tags: Collection[str]) -> bool:
 def all_alone(nb: NotebookNode) -> bool:
     """Whether all that a notebook shows is on the page alone, so that its chapter's heading is, too.
 
-    The parameters that papermill injects have no say.
+    Its parameters have no say.
     """
-    unsaid = {"remove-cell", "injected-parameters"}
+    unsaid = {"remove-cell", "parameters", "injected-parameters"}
     shown = [tags for cell in nb.cells if not unsaid & set(tags := cell.metadata.get("tags", []))]
     return bool(shown) and all(map(on_the_page_alone, shown))
 
