@@ -165,7 +165,7 @@ def write(
         title=TITLE + finding,
         authors=authors(),
         subtitle=subtitle,
-        date=f"Results of {newest[:10]}, by lib as of commit {provenance.commits(results)}",
+        date=f"The study's results of {newest[:10]}, by lib as of commit {provenance.commits(results)}",
         description="Four small convolutional networks compared on pairs of MNIST digits: a reproducible report.",
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
         sources=freshness.whole(freshness.digests()),

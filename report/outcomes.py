@@ -17,7 +17,7 @@ ESTIMATES_HEADER = ("contrast", "points (99.5 % interval)")
 READINGS_HEADER = ("reading", *(f"{b} − {a}" for a, b in itertools.pairwise(study.NETWORKS)))
 CURVES_HEADER = ("reading", *(d.claim for d in claims.DEFINITIONS if d.quantity != "end"))
 TABLE_HEADER = ("experiment", "key", "trial", "final_score", "final_train_accuracy", "named_score", "names_right")
-SIDE_HEADER = ("dropout", "reading", "without class loss", "with class loss", "difference (99.5 % interval)")
+SIDE_HEADER = ("dropout", "what is read", "without class loss", "with class loss", "difference (99.5 % interval)")
 
 Row = tuple[str, ...]
 
