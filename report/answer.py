@@ -61,7 +61,8 @@ def side(difference: PairedDifference) -> int:
 def worth(step: Step, more: str = "it brings", less: str = "it costs") -> str:
     """Say what a step brings under each reading."""
     verbs = {1: more, -1: less, 0: "its sign stays open:"}
-    return ", ".join(f"under {reading} {verbs[side(d)]} {d:+.2f short}" for reading, d in step.differences.items())
+    named = {reading.removeprefix("SGD with "): d for reading, d in step.differences.items()}
+    return ", ".join(f"under {reading} {verbs[side(d)]} {d:+.2f short}" for reading, d in named.items())
 
 
 def sharing(readings: Readings) -> str:
@@ -73,15 +74,16 @@ def sharing(readings: Readings) -> str:
 def second_comparison(readings: Readings) -> str:
     """Say what a second comparison on the side is worth, and what kind of gain that is."""
     step = steps(readings)[1]
-    ahead = []
-    for reading, four in readings.items():
-        with suppress(ValueError):  # of a few short trainings none may take off
-            epochs, share = timecourse.earlier(four[1].accuracy, four[2].accuracy)
-            ahead.append(f"under {reading} by {epochs:g} in the median, first in {share:.0f} % of the trials")
-    plain, momentum = (d.mean for d in step.differences.values())
-    kind = "above all an earlier start" if 0 <= momentum < plain / 2 else "another start"
-    when = f"; {kind} (epochs: {'; '.join(ahead)})" if ahead else ""
-    return f"**A second comparison on the side** ({step.name}): {worth(step)}{when}."
+    with suppress(ValueError):  # of a few short trainings none may take off
+        ahead = [timecourse.earlier(four[1].accuracy, four[2].accuracy) for four in readings.values()]
+        epochs, share = (
+            " and ".join(f"{each:.3g}" for each in np.round(several)) for several in zip(*ahead, strict=True)
+        )
+        plain, momentum = (d.mean for d in step.differences.values())
+        kind = "above all an earlier start" if 0 <= momentum < plain / 2 else "another start"
+        when = f": {kind}, by {epochs} epochs in the median, first in {share} % of the trials"
+        return f"**A second comparison on the side** ({step.name}): {worth(step)}{when}."
+    return f"**A second comparison on the side** ({step.name}): {worth(step)}."
 
 
 def naming(readings: Readings) -> str:
@@ -89,11 +91,11 @@ def naming(readings: Readings) -> str:
     step = steps(readings)[2]
     turn = [side(d) for d in step.differences.values()] == [-1, 1]
     kind = ": behind where a hundred plain epochs stop, ahead at the end" if turn else ""
-    ends = {reading: (four[1].accuracy[:, -1], four[3].accuracy[:, -1]) for reading, four in readings.items()}
-    alone = Step("CAUX − WSN", {reading: statistics.paired_difference(*pair) for reading, pair in ends.items()})
+    ends = [(four[1].accuracy[:, -1], four[3].accuracy[:, -1]) for four in readings.values()]
+    alone = " and ".join(f"{statistics.paired_difference(*pair):+.2f short}" for pair in ends)
     return (
         f"**Naming the digits on the side** ({step.name}): {worth(step, 'it brings more,', 'it brings less,')}{kind}. "
-        f"With neither on the side ({alone.name}), {worth(alone)}."
+        f"Against WSN, which has neither, the differences are {alone}."
     )
 
 
@@ -177,7 +179,7 @@ def interval_rows(ledger: Sequence[Claim]) -> list[tuple[str | Markdown, ...]]:
         for c in several:
             picture = glyphs.glyph(c.estimate, c.low, c.high, reach, said[name])
             digits = 2 if c.unit == "points" else 3
-            text = f"{statistics.signed(c.estimate, digits)}, {c.verdict}"
+            text = f"{statistics.signed(c.estimate, digits)},\u00a0{c.verdict}"
             cells.append(glyphs.in_cell(picture, f"{c.interval:+.{digits}f short}", text))
         rows.append((name, *cells))
     return rows

@@ -110,7 +110,7 @@ def side_rows(read: Read) -> list[Row]:
         for narrow in (False, True):
             without, with_ = (read(statements.side(weight, dropout, narrow), SCORE) for weight in (0, 1))
             worth = estimate(Part("", statements.worth(dropout, narrow)), read)
-            words = ("0.5 in both heads" if dropout else "none", f"a Linear layer 128 → {32 if narrow else 128}")
+            words = ("0.5 in both heads" if dropout else "none", f"128 → {32 if narrow else 128} features")
             rows.append((*words, f"{without.mean():.2f}", f"{with_.mean():.2f}", f"{worth:+.2f short}"))
     return rows
 
