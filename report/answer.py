@@ -12,7 +12,18 @@ from lib import Result
 from report import statistics, timecourse
 from report.claims import DEFINITIONS, Claim
 from report.pictures import glyphs
-from report.statements import BY_MOMENTUM, CAUX_ONE, CLASS_TRAINED, DIAL, NAMES, NAMES_ONE, SCORE, Read
+from report.statements import (
+    BY_MOMENTUM,
+    CAUX_ONE,
+    CLASS_TRAINED,
+    DIAL,
+    NAMES,
+    NAMES_ONE,
+    SCORE,
+    TRIALS,
+    UNLABELLED,
+    Read,
+)
 from report.statistics import PairedDifference
 from report.study import FINDING, READINGS
 
@@ -47,10 +58,11 @@ def side(difference: PairedDifference) -> int:
     return int(difference.low > 0) - int(difference.high < 0)
 
 
-def worth(step: Step) -> str:
+def worth(step: Step, more: str = "it brings", less: str = "it costs") -> str:
     """Say what a step brings under each reading."""
-    verbs = {1: "it brings", -1: "it costs", 0: "its sign stays open:"}
-    return ", ".join(f"under {reading} {verbs[side(d)]} {d:+.2f short}" for reading, d in step.differences.items())
+    verbs = {1: more, -1: less, 0: "its sign stays open:"}
+    named = {reading.removeprefix("SGD with "): d for reading, d in step.differences.items()}
+    return ", ".join(f"under {reading} {verbs[side(d)]} {d:+.2f short}" for reading, d in named.items())
 
 
 def sharing(readings: Readings) -> str:
@@ -62,23 +74,29 @@ def sharing(readings: Readings) -> str:
 def second_comparison(readings: Readings) -> str:
     """Say what a second comparison on the side is worth, and what kind of gain that is."""
     step = steps(readings)[1]
-    ahead = []
-    for reading, four in readings.items():
-        with suppress(ValueError):  # of a few short trainings none may take off
-            epochs, share = timecourse.earlier(four[1].accuracy, four[2].accuracy)
-            ahead.append(f"under {reading} by {epochs:g} in the median, first in {share:.0f} % of the trials")
-    plain, momentum = (d.mean for d in step.differences.values())
-    kind = "above all an earlier start" if 0 <= momentum < plain / 2 else "another start"
-    when = f"; {kind} (epochs: {'; '.join(ahead)})" if ahead else ""
-    return f"**A second comparison on the side** ({step.name}): {worth(step)}{when}."
+    with suppress(ValueError):  # of a few short trainings none may take off
+        ahead = [timecourse.earlier(four[1].accuracy, four[2].accuracy) for four in readings.values()]
+        epochs, share = (
+            " and ".join(f"{each:.3g}" for each in np.round(several)) for several in zip(*ahead, strict=True)
+        )
+        plain, momentum = (d.mean for d in step.differences.values())
+        kind = "above all an earlier start" if 0 <= momentum < plain / 2 else "another start"
+        when = f": {kind}, by {epochs} epochs in the median, first in {share} % of the trials"
+        return f"**A second comparison on the side** ({step.name}): {worth(step)}{when}."
+    return f"**A second comparison on the side** ({step.name}): {worth(step)}."
 
 
 def naming(readings: Readings) -> str:
-    """Say what naming the digits on the side is worth."""
+    """Say what naming the digits on the side is worth, beside a second comparison and beside neither."""
     step = steps(readings)[2]
     turn = [side(d) for d in step.differences.values()] == [-1, 1]
-    kind = ": it costs on the way, where a hundred plain epochs stop, and pays at the end" if turn else ""
-    return f"**Naming the digits on the side** ({step.name}): {worth(step)}{kind}."
+    kind = ": behind where a hundred plain epochs stop, ahead at the end" if turn else ""
+    ends = [(four[1].accuracy[:, -1], four[3].accuracy[:, -1]) for four in readings.values()]
+    alone = " and ".join(f"{statistics.paired_difference(*pair):+.2f short}" for pair in ends)
+    return (
+        f"**Naming the digits on the side** ({step.name}): {worth(step, 'it brings more,', 'it brings less,')}{kind}. "
+        f"Against WSN, which has neither, the differences are {alone}."
+    )
 
 
 def holds(read: Read) -> bool:
@@ -95,17 +113,20 @@ def names(read: Read) -> str:
         raise ValueError(f"the results do not say any more: {FINDING}; report/answer.py and a heading do")
     caux = BY_MOMENTUM["CAUX"]
     whole, half = (float(read(each, SCORE).mean()) for each in (CLASS_TRAINED, DIAL[0.5]))
+    unlabelled = max(float(read(each, SCORE).mean()) for each in UNLABELLED.values())
     why = (
-        " because its thousand pairs let it fit what varies within a class: with half of that variation taken away, "
-        f"the same head on the same frozen features goes from {whole:.1f} to {half:.1f} %"
+        "Its thousand pairs are fitted by what varies within a class: with half of that taken away, the same head on "
+        f"the same frozen features goes from {whole:.1f} to {half:.1f} % (to {unlabelled:.1f} % around centres that no "
+        "label chose). "
         if half > whole
         else ""
     )
-    named = f"{read(caux, NAMES).mean():.1f} %"
     return (
-        f"**{FINDING}**: comparing the names that CAUX's own class head gives would answer {named} of the pairs, "
-        f"its comparison, which reads features, answers {read(caux, SCORE).mean():.1f} %{why}. Where "
-        f"names are all that the comparison can read, it answers {read(NAMES_ONE, SCORE).mean():.1f} %."
+        f"**{FINDING}**: comparing the names that CAUX's own class head gives would answer "
+        f"{read(caux, NAMES).mean():.1f} % of the pairs; its comparison, which reads features, answers "
+        f"{read(caux, SCORE).mean():.1f} %. {why}A comparison that can read nothing but the names answers "
+        f"{read(NAMES_ONE, SCORE).mean():.1f} %, CAUX trained alike {read(CAUX_ONE, SCORE).mean():.1f} % "
+        f"({TRIALS} trials of their own, scored on 5,000 pairs)."
     )
 
 
@@ -157,7 +178,8 @@ def interval_rows(ledger: Sequence[Claim]) -> list[tuple[str | Markdown, ...]]:
         cells = []
         for c in several:
             picture = glyphs.glyph(c.estimate, c.low, c.high, reach, said[name])
-            digits = "+.2f" if c.unit == "points" else "+.3f"
-            cells.append(glyphs.in_cell(picture, f"{c.interval:{digits} short}", c.verdict))
+            digits = 2 if c.unit == "points" else 3
+            text = f"{statistics.signed(c.estimate, digits)},\u00a0{c.verdict}"
+            cells.append(glyphs.in_cell(picture, f"{c.interval:+.{digits}f short}", text))
         rows.append((name, *cells))
     return rows

@@ -19,7 +19,7 @@ from report import canvas, claims, desk, freshness, provenance, publish, study
 from report.inventory import stored_results
 from report.press import kernels, made
 from report.press.export import Attachment, merge, write_html, write_pdf
-from report.press.live import Live
+from report.press.live import Live, mounted
 from report.press.run import run_all
 from report.swap import prepared, put, swap
 
@@ -165,7 +165,7 @@ def write(
         title=TITLE + finding,
         authors=authors(),
         subtitle=subtitle,
-        date=f"Results of {newest[:10]}, by lib as of commit {provenance.commits(results)}",
+        date=f"The study's results of {newest[:10]}, by lib as of commit {provenance.commits(results)}",
         description="Four small convolutional networks compared on pairs of MNIST digits: a reproducible report.",
         links=[("PDF", "report.pdf"), ("figures", "figures/README.md")],
         sources=freshness.whole(freshness.digests()),
@@ -193,7 +193,7 @@ def drawing() -> Live:
         "One trained trial of each network, and of one more, the class bottleneck, whose comparison can read nothing "
         "but the names that its class head gives. Look for pairs that are named right and compared wrong."
     )
-    return Live("canvas", "Try it: draw two digits", text, canvas.page_data(), canvas.inline())
+    return Live("canvas", "Try it: draw two digits", text, canvas.page_data(), mounted(canvas.script(), "canvas"))
 
 
 def judging(results: Sequence[Result]) -> list[Live]:
@@ -204,7 +204,8 @@ def judging(results: Sequence[Result]) -> list[Live]:
         "The claims and the rules of the ledger, on every trial and epoch of the standard results. Take fewer trials, "
         "stop the training earlier, or call other differences small, and see which verdicts hang on it."
     )
-    return [Live("desk", "Try it: judge the claims yourself", text, desk.page_data(results), desk.inline())]
+    module = mounted(desk.script(), "desk")
+    return [Live("desk", "Try it: judge the claims yourself", text, desk.page_data(results), module)]
 
 
 def authors() -> list[str]:

@@ -240,6 +240,17 @@ def summary(claims: Sequence[Claim]) -> str:
     return f"Of the original's {count} claims, {'; '.join(parts)}."
 
 
+def alike(claims: Sequence[Claim]) -> list[str]:
+    """Say of each claim of sameness that is reproduced though its interval leaves out 0 how the two go together."""
+    same = {d.claim for d in DEFINITIONS if d.claimed == 0}
+    return [
+        f'"{c.claim}" is reproduced under {c.reading} although the difference is not 0: it is there, and smaller than '
+        f"the {MARGIN:g} points that count."
+        for c in claims
+        if c.claim in same and c.verdict == "reproduced" and not c.low <= 0 <= c.high
+    ]
+
+
 def epochs_to_reach(readings: Mapping[str, Sequence[Result]], levels: Sequence[float] = LEVELS) -> list[Row]:
     """Return a table's row per reading and network: mean epochs to reach each level, and the share of trials that do.
 

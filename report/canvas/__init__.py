@@ -142,13 +142,6 @@ def script() -> str:
     return (HERE / "canvas.js").read_text(encoding="utf-8")
 
 
-def inline(element: str = "canvas", data: str = "canvas-data") -> str:
-    """Return the module for a page: it fills the element of that id from the JSON in the script of the other id."""
-    ids = json.dumps([element, data])
-    last = f"const [there, given] = {ids}.map((id) => document.getElementById(id));"
-    return f"{script()}\n{last}\nmount(there, JSON.parse(given.textContent));\n"
-
-
 def draw() -> Any:
     """Return the canvas as a widget for a notebook.
 

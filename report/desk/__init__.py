@@ -6,7 +6,6 @@ a number that lies halfway between two that can be shown is shown as Python show
 """
 
 import base64
-import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,10 +76,3 @@ def packed(counts: NDArray[np.int64]) -> str:
 def script() -> str:
     """Return the text of the module."""
     return (HERE / "desk.js").read_text(encoding="utf-8")
-
-
-def inline(element: str = "desk", data: str = "desk-data") -> str:
-    """Return the module for a page: it fills the element of that id from the JSON in the script of the other id."""
-    ids = json.dumps([element, data])
-    last = f"const [there, given] = {ids}.map((id) => document.getElementById(id));"
-    return f"{script()}\n{last}\nmount(there, JSON.parse(given.textContent));\n"

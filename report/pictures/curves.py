@@ -69,7 +69,7 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, colum
         labels.append(f"{name} (n = {one.n})")
     ax.axhline(chance, color=GREY, lw=0.8, ls=(0, (4, 3)))
     ax.annotate(
-        f"majority class {chance:.1f} %",
+        f"larger class {chance:.1f} %",
         (0.995, chance),
         (0, -3),
         xycoords=("axes fraction", "data"),

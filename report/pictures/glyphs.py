@@ -6,7 +6,7 @@ from IPython.display import Markdown
 
 from report.pictures.style import LIGHT
 
-WIDE, HIGH = 110, 14  # CSS pixels
+WIDE, HIGH = 84, 14  # CSS pixels
 SHADE, LINE, BAR = (LIGHT[name] for name in ("row-shade", "row-line", "row-bar"))
 
 

@@ -28,6 +28,13 @@ class Live(NamedTuple):
     module: str
 
 
+def mounted(script: str, element: str) -> str:
+    """Return the module of a part: a script that has a function `mount`, called for its element and its data."""
+    ids = json.dumps([element, f"{element}-data"])
+    last = f"const [there, given] = {ids}.map((id) => document.getElementById(id));"
+    return f"{script}\n{last}\nmount(there, JSON.parse(given.textContent));\n"
+
+
 def section(part: Live) -> str:
     """Return the markup of a part. Raises ValueError for a module that would end its own element."""
     if "</script" in part.module.lower() or "<!--" in part.module:

@@ -1,9 +1,9 @@
 """What the benchmark measured, in tables and a picture (notebook 5)."""
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, INK
+from report.pictures.style import COLOURS, INK, NARROW, WIDTH
 from report.speed.measured import METHODS, Measured, floor_ms, of_wsn, one, span
 
 Table = list[tuple[str, ...]]
@@ -60,24 +60,28 @@ def scaling(measured: Measured) -> Table:
     ]
 
 
-def plot(ax: Axes, measured: Measured) -> Axes:
+def plot(measured: Measured, narrow: bool = False) -> Figure:
     """Milliseconds per trial and epoch of WSN, a bar per method: training, then testing; a line marks the floor."""
     chosen = of_wsn(measured)[::-1]
     names = [METHODS[row["method"]] + (f", {row['stack']} trials" if row["stack"] > 1 else "") for row in chosen]
+    names = [name.replace(", ", ",\n") if narrow else name for name in names]
     train = np.array([row["train_ms"]["median"] for row in chosen])
     test = np.array([row["test_ms"]["median"] for row in chosen])
     total = np.array([row["total_ms"]["median"] for row in chosen])
     below = total - [row["total_ms"]["min"] for row in chosen]
     above = [row["total_ms"]["max"] for row in chosen] - total
+    fig = Figure(figsize=(NARROW, 3.8) if narrow else (WIDTH, 3.0))
+    ax = fig.subplots()
     ax.barh(names, train, height=0.62, color=COLOURS["SN"], label="training")
     ax.barh(names, test, height=0.62, left=train, color=COLOURS["SN"], alpha=0.45, label="testing")
     ax.errorbar(train + test, names, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=0.9, capsize=2)
     for row, name, x in zip(chosen, names, total + above, strict=True):
-        text = f"{row['total_ms']['median']:.0f} ms, {row['speedup']['median']:.1f} ×"
-        ax.annotate(text, (x, name), (5, 0), textcoords="offset points", va="center", fontsize=8)
+        words = f"{row['total_ms']['median']:.0f} ms,{chr(10) if narrow else ' '}{row['speedup']['median']:.1f} ×"
+        ax.annotate(words, (x, name), (5, 0), textcoords="offset points", va="center", fontsize=8)
     floor = floor_ms(chosen[0])
     ax.axvline(floor, color=COLOURS["WSN"], lw=1.1, ls=(0, (4, 2)), label=f"floor, {floor:.1f} ms")
-    ax.set(xlabel="milliseconds per trial and epoch", xlim=(0, 1.3 * (total + above).max()))
+    ax.set(xlabel="milliseconds per trial and epoch", xlim=(0, (1.45 if narrow else 1.3) * (total + above).max()))
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower right")
-    return ax
+    fig.tight_layout(pad=0.4)
+    return fig

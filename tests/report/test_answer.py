@@ -31,10 +31,12 @@ def test_what_an_interval_decides_chooses_the_word():
     both = readings({**AS_CLAIMED, "caux": curve(at_80=70, last=71)}, {**AS_CLAIMED, "caux": curve(last=86)})
     assert "under plain SGD it brings +" in answer.sharing(both)
     naming = answer.naming(both)
-    assert "under plain SGD it costs −" in naming and "under SGD with momentum 0.9 it brings +" in naming
-    assert naming.endswith("it costs on the way, where a hundred plain epochs stop, and pays at the end.")
+    beside, alone = naming.split(". Against WSN, which has neither, the differences are ")
+    assert "under plain SGD it brings less, −" in beside and "under momentum 0.9 it brings more, +" in beside
+    assert beside.endswith(": behind where a hundred plain epochs stop, ahead at the end")
+    assert re.fullmatch(r"−.* and \+.*\.", alone)
     other = answer.naming(readings(AS_CLAIMED, AS_CLAIMED))
-    assert "it costs −" in other and "pays at the end" not in other
+    assert "it brings less, −" in other and "ahead at the end" not in other
 
 
 def test_an_interval_that_holds_nought_settles_no_sign():
@@ -44,7 +46,7 @@ def test_an_interval_that_holds_nought_settles_no_sign():
 
 def test_where_no_training_takes_off_nothing_is_said_of_starts():
     both = readings(AS_CLAIMED, AS_CLAIMED)
-    assert "epochs: under plain SGD by " in answer.second_comparison(both)
+    assert re.search(r"by [\d.]+ and [\d.]+ epochs in the median, first in \d+ and", answer.second_comparison(both))
     low = dict.fromkeys(("sn", "wsn", "saux", "caux"), curve(at_80=55, last=56))
     said = answer.second_comparison(readings(low, low))
     assert "epochs" not in said and said.endswith(").")
@@ -55,7 +57,8 @@ def test_a_changed_result_changes_its_sentence():
     correct = after[PLAIN][1].records[0]["test_correct"]
     correct[0][-1] -= 50
     assert answer.sharing(before) != answer.sharing(after)
-    assert answer.naming(before) == answer.naming(after)
+    beside, alone = zip(*(answer.naming(each).split(". Against WSN") for each in (before, after)), strict=True)
+    assert beside[0] == beside[1] and alone[0] != alone[1]  # it is of SAUX and CAUX, and of WSN and CAUX
 
 
 def test_the_finding_is_said_only_where_names_are_known_and_pay():
@@ -118,7 +121,8 @@ def test_a_row_has_each_reading_s_interval_as_a_picture_in_words_and_in_a_verdic
             alt, picture, verdict = re.fullmatch(
                 r"!\[(.*)\]\(data:image/svg\+xml;base64,(.*)\) (.*)", cell.data
             ).groups()
-            assert verdict == claim.verdict
+            number = re.match(r"[+−][\d.]+", alt)[0]
+            assert verdict == f"{number},\u00a0{claim.verdict}"
             assert alt.startswith(f"{claim.estimate:+.2f}"[:4].replace("-", "−"))
             svg = base64.b64decode(picture).decode()
             shade = float(re.search(r'<rect x="([\d.]+)"', svg)[1])

@@ -1,7 +1,6 @@
 """The published page in a real browser: wide and phone-narrow, light and dark, with nothing asked of the network."""
 
 import re
-import shutil
 
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
@@ -9,26 +8,13 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from lib.machine import ROOT
 from report.palette import PALETTE
 from report.press.export import TEMPLATES, write_html
+from tests.report.chromium import IN_BROWSER
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 PUBLISHED = (ROOT / "report" / "published" / "report.html").as_uri()
 # What lies behind a figure on a dark page, and in its abstract.
 PAPERS = (PALETTE["paper"].dark, re.findall(r"--box: (#\w+)", (TEMPLATES / "report.css").read_text())[1])
-CHROMIUM = shutil.which("chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a screen."""
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield started
-        started.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.mark.parametrize("width", [1400, 390])

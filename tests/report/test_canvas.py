@@ -11,8 +11,10 @@ import torch
 from lib import datasets
 from report import canvas
 from report.canvas.strokes import GLYPHS
+from report.press.live import mounted
+from tests.report.chromium import in_browser
 
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
 ASKED = """
 const data = JSON.parse(given), said = {};
@@ -174,20 +176,6 @@ def test_the_widget_brings_its_networks_along():
 
 
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Canvas</title><body><div id="canvas"></div>'
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a screen."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -196,7 +184,8 @@ def page(browser, tmp_path, request):
     data = json.dumps(canvas.page_data()).replace("<", "\\u003c")
     given = f'<script type="application/json" id="canvas-data">{data}</script>'
     scheme = "<style>:root { color-scheme: light dark }</style>"
-    file.write_text(f'{PAGE}{scheme}{given}<script type="module">{canvas.inline()}</script>', encoding="utf-8")
+    module = mounted(canvas.script(), "canvas")
+    file.write_text(f'{PAGE}{scheme}{given}<script type="module">{module}</script>', encoding="utf-8")
     page = browser.new_page(viewport={"width": 380, "height": 900}, color_scheme=request.param)
     page.said = []
     page.on("console", lambda message: page.said.append(message.text))
@@ -207,6 +196,7 @@ def page(browser, tmp_path, request):
     page.close()
 
 
+@in_browser
 def test_the_same_outputs_in_the_browser(page, pairs):
     few = pairs[::10]
     code = f"async (given) => {{ {canvas.script().replace('export default', 'const widget =').replace('export ', '')}\n"
@@ -224,6 +214,7 @@ def draw_a_line(page):
     page.mouse.up()
 
 
+@in_browser
 def test_a_stroke_changes_the_answers_and_undo_brings_them_back(page):
     said, names = page.locator(".said"), page.locator("tbody tr:last-child td:last-child")
     assert said.inner_text().count(":") == len(canvas.EXPERIMENTS)
@@ -242,6 +233,7 @@ def test_a_stroke_changes_the_answers_and_undo_brings_them_back(page):
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+@in_browser
 def test_the_first_stroke_takes_a_chosen_digit_away_and_the_next_ones_stay(page):
     square, chosen = page.locator("canvas").first, page.get_by_label("choose a pair")
     chosen.select_option("4 and 5")
@@ -257,6 +249,7 @@ def test_the_first_stroke_takes_a_chosen_digit_away_and_the_next_ones_stay(page)
     assert chosen.input_value() == ""
 
 
+@in_browser
 def test_each_answer_is_marked_right_or_wrong_once_the_digits_are_said(page):
     answers, names = page.locator("tbody td:nth-child(2)"), page.locator("tbody tr:last-child td:last-child")
     first = page.get_by_label("which digit the first is")
@@ -269,12 +262,3 @@ def test_each_answer_is_marked_right_or_wrong_once_the_digits_are_said(page):
     draw_a_line(page)
     assert first.input_value() == ""
     assert "right" not in page.locator("tbody").inner_text() and "wrong" not in page.locator("tbody").inner_text()
-
-
-for test in (
-    test_the_same_outputs_in_the_browser,
-    test_a_stroke_changes_the_answers_and_undo_brings_them_back,
-    test_the_first_stroke_takes_a_chosen_digit_away_and_the_next_ones_stay,
-    test_each_answer_is_marked_right_or_wrong_once_the_digits_are_said,
-):
-    test.pytestmark = [*getattr(test, "pytestmark", []), *IN_BROWSER]

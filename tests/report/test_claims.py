@@ -215,6 +215,16 @@ def test_results_that_do_not_fit_are_refused(change, message):
 # Texts and tables
 
 
+def test_a_sameness_that_is_reproduced_beside_a_difference_is_explained():
+    apart = {"a": four(**{**AS_CLAIMED, "saux": curve(last=80.3)}, noise=0.1)}
+    said = claims.alike(claims.ledger(apart))
+    assert said == [
+        '"SAUX like WSN" is reproduced under a although the difference is not 0: it is there, and smaller than the 0.5 '
+        "points that count."
+    ]
+    assert claims.alike(claims.ledger({"a": four(**NO_DIFFERENCE)})) == []
+
+
 def test_the_summary_counts_and_names_the_contradicted():
     ledger = claims.ledger(
         {"plain SGD": four(**AS_CLAIMED, noise=0.5), "SGD with momentum 0.9": four(**OPPOSITE, noise=0.5)}

@@ -12,9 +12,10 @@ from scipy import stats
 from lib.analysis import default_store
 from report import build, claims, desk, study
 from report.inventory import stored_results
-from report.press.live import PLACE, RULES, filled
+from report.press.live import PLACE, RULES, filled, mounted
+from tests.report.chromium import in_browser
 
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
 READING = "const { data, settings, numbers } = JSON.parse(readFileSync(0, 'utf8')), unpacked = await ready(data);\n"
 ASKED = """
@@ -212,27 +213,12 @@ def test_the_counts_are_small_in_the_page(data):
 
 def test_the_page_has_the_desk_where_the_study_s_own_trials_are_there(results):
     [part] = build.judging(results)
-    assert part.element == "desk" and part.data == desk.page_data(results) and part.module == desk.inline()
+    assert part.element == "desk" and part.data == desk.page_data(results)
+    assert part.module == mounted(desk.script(), "desk")
     fewer = [dataclasses.replace(results[0], trials=149), *results[1:]]
     assert build.judging(fewer) == build.judging(results[:7]) == []
     with pytest.raises(ValueError, match=r"^the desk needs the standard results of 150 trials each$"):
         desk.page_data(fewer)
-
-
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a screen."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 def opened(browser, results, folder, scheme="light", data=None):
@@ -268,6 +254,7 @@ def shown(page):
     return page.locator("tbody tr").evaluate_all(rows)
 
 
+@in_browser
 def test_fewer_trials_turn_verdicts_by_keyboard_alone(page, results):
     status = page.get_by_role("status")
     assert status.inner_text() == "This is the published setting."
@@ -322,6 +309,7 @@ def cells(results, setting):
         ),
     ],
 )
+@in_browser
 def test_a_number_that_is_not_allowed_is_answered_in_a_sentence(page, name, wrong, sentence):
     before, box = shown(page), page.get_by_role("spinbutton", name=name)
     box.fill(wrong)
@@ -333,15 +321,8 @@ def test_a_number_that_is_not_allowed_is_answered_in_a_sentence(page, name, wron
     assert said.inner_text() == "" and box.get_attribute("aria-invalid") is None
 
 
+@in_browser
 def test_counts_that_cannot_be_unpacked_are_told_in_a_sentence(browser, results, data, tmp_path):
     page = opened(browser, results, tmp_path, data=data | {"counts": data["counts"][:4000]})
     page.get_by_text("The desk is not shown, for its results cannot be unpacked here").wait_for()
     page.close()
-
-
-for test in (
-    test_fewer_trials_turn_verdicts_by_keyboard_alone,
-    test_a_number_that_is_not_allowed_is_answered_in_a_sentence,
-    test_counts_that_cannot_be_unpacked_are_told_in_a_sentence,
-):
-    test.pytestmark = [*getattr(test, "pytestmark", []), *IN_BROWSER]

@@ -18,7 +18,6 @@ import psutil
 from lib.machine import ROOT
 from report.press.surroundings import neutral
 
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'  # what JupyterLab calls tracebacks, too
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},

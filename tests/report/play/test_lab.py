@@ -1,31 +1,19 @@
 """Every notebook in JupyterLab, in a real browser, as a user has them: run, click, stop, go on, lose the kernel."""
 
 import json
-import shutil
 
 import pytest
 
 from lib.machine import ROOT
+from tests.report.chromium import IN_BROWSER
 from tests.report.play import lab
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install -e '.[browser]'")
 pytest.importorskip("ipywidgets", reason="pip install -e '.[explore]'")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's Chromium is not installed"),
-]
+pytestmark = IN_BROWSER
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 CHAPTERS = [name for name in NOTEBOOKS if name[0].isdigit()]  # of the report; they take longer
 EPOCH = r"epoch (\d+) of"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=lab.QUIET)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
