@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -48,6 +49,7 @@ PROPERTIES = (
     "|(dominant|alignment)-baseline|baseline-shift|writing-mode|direction|unicode-bidi|paint-order"
     "|(shape|image)-rendering|color-interpolation|vector-effect|mix-blend-mode"
 )
+INHERITED = "fill(-opacity)?|stroke(-dasharray|-dashoffset|-linecap|-linejoin|-miterlimit|-opacity|-width)?"
 VARIABLE = r"--[\w-]+"
 FUNCTIONS = "rgba?|hsla?|var|calc|matrix|(translate|scale|skew)[xy]?|rotate"
 REFERENCE = re.compile(r"(?<![\w-])url\(\s*(['\"]?)#([^'\"()\s]+)\1\s*\)", re.I)
@@ -131,6 +133,7 @@ def harmless_svg(source: str | bytes, prefix: str, alt: str) -> str:
         if element.get("id", "") not in names.used:
             element.attrib.pop("id", None)
     _unwrap(root)
+    _share(root)
     if root.find(".//text") is not None:  # read aloud is the label, and not every word of the picture as well
         seen = ElementTree.Element("g", {"aria-hidden": "true"})
         seen[:], root[:] = list(root), [seen]
@@ -143,6 +146,27 @@ def _unwrap(element: ElementTree.Element) -> None:
         _unwrap(child)
     plain = [each for child in element for each in (child if child.tag == "g" and not child.attrib else [child])]
     element[:] = plain
+
+
+def _share(element: ElementTree.Element) -> None:
+    """Let marks beside each other that look alike, such as the dots of a cloud, have one group that says how."""
+    for child in element:
+        _share(child)
+    if element.tag not in ("svg", "g"):  # others hold no groups
+        return
+    shared: list[ElementTree.Element] = []
+    for style, several in itertools.groupby(
+        element, lambda child: child.get("style", "") if child.tag == "use" else ""
+    ):
+        marks = list(several)
+        if len(marks) > 1 and all(re.fullmatch(INHERITED, each.partition(":")[0]) for each in style.split(";")):
+            group = ElementTree.Element("g", {"style": style})
+            group[:] = marks
+            for mark in marks:
+                del mark.attrib["style"]
+            marks = [group]
+        shared += marks
+    element[:] = shared
 
 
 class _Names(dict[str, str]):

@@ -163,6 +163,18 @@ def test_it_is_written_briefly_and_each_name_is_pointed_to():
     )
 
 
+def test_marks_that_look_alike_say_so_once():
+    red, clear = 'style="fill:red;stroke-width:2"', 'style="fill:red;opacity:0.5"'
+    dots = [f'<use href="#m" x="{x}" {{}}/>' for x in range(3)]
+    made = svg('<defs><path id="m" d="M0 0"/></defs>' + "".join(dots).format(red, red, clear))
+    moved = [each.replace(" {}", "").replace("#m", "#p1-1") for each in dots]
+    assert f"<g {red}>{moved[0]}{moved[1]}</g>" in made
+    apart = "".join(dots[:2]).format(clear, clear).replace("#m", "#p1-1")  # together they would be as clear as one
+    assert apart in svg('<defs><path id="m" d="M0 0"/></defs>' + "".join(dots[:2]).format(clear, clear))
+    inside = f'<clipPath id="c">{"".join(dots[:2]).format(red, red)}</clipPath><path clip-path="url(#c)"/>'
+    assert "<g " not in svg('<defs><path id="m" d="M0 0"/></defs>' + inside)
+
+
 @pytest.mark.parametrize(
     ("path", "brief"),
     [
