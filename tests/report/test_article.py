@@ -1,5 +1,7 @@
 """The published article is as short as it says, and everything else is its supplement."""
 
+import math
+
 import pytest
 from pypdf import PdfReader
 
@@ -19,3 +21,16 @@ def test_the_supplement_begins_after_few_pages_and_few_figures():
     page = (PUBLISHED / "report.html").read_text(encoding="utf-8")
     article, rest = page.split('id="sec-supplement"')
     assert 4 <= article.count('<figure id="fig-') <= FIGURES < rest.count('<figure id="fig-')
+
+
+@pytest.mark.published
+def test_nothing_in_print_is_smaller_than_seven_points():
+    found = []
+
+    def look(text, around, matrix, font, size):
+        if text.strip():
+            found.append(size * math.hypot(*matrix[:2]) * math.hypot(*around[:2]))
+
+    for page in PdfReader(PUBLISHED / "report.pdf").pages:
+        page.extract_text(visitor_text=look)
+    assert len(found) > 1000 and min(found) >= 7
