@@ -422,8 +422,8 @@ local function printed(div)
   return {raw '#counter(heading).update(0)\n#set heading(numbering: "A.1")', table.unpack(div.content)}
 end
 
--- In the supplement, which is mostly tables, one that is not long stands at the top or the bottom of a page with room.
-local SHORT = 34  -- lines
+-- The supplement is mostly tables and figures: they stand whole at the top or the bottom of a page with room, unless long.
+local LONG = 45  -- lines, with which a table would fill a page
 local function lines(tbl)
   local count = 0
   for _, rows in ipairs {tbl.head.rows, tbl.bodies[1].body} do
@@ -440,11 +440,15 @@ local function lines(tbl)
   return count
 end
 
+local function floats(block)
+  return block.identifier ~= '' and (block.t == 'Figure' or block.t == 'Table' and lines(block) < LONG)
+end
+
 local function floating(blocks)
   local supplement, found = false, pandoc.Blocks {}
   for _, block in ipairs(blocks) do
     supplement = supplement or block.t == 'RawBlock' and block.text:find('heading(numbering', 1, true)
-    if supplement and block.t == 'Table' and block.identifier ~= '' and lines(block) < SHORT then
+    if supplement and floats(block) then
       found:extend {raw '#[#set figure(placement: auto)', block, raw ']'}
     else
       found:insert(block)

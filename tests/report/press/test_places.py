@@ -192,3 +192,15 @@ def test_of_a_single_notebook_print_leaves_nothing_out(write, tmp_path):
     path = tagged(write("alone", [shown("fig-a")]), {0: "page-alone", 1: "page-alone"})
     write_pdf(nbformat.read(path, as_version=4), tmp_path / "a.pdf")
     assert "Any." in PdfReader(tmp_path / "a.pdf").pages[0].extract_text()
+
+
+@pytest.mark.parametrize(("tag", "rows", "floats"), [("lettered", 20, True), ("lettered", 60, False), ("", 20, False)])
+def test_a_table_of_the_supplement_that_is_not_long_leaves_no_hole_in_a_page(tmp_path, tag, rows, floats):
+    lines = "\n\n".join(f"Line {number}." for number in range(20))
+    table = "| a | b |\n|---|---|\n" + "| 1 | row |\n" * rows
+    output = new_output("display_data", {"text/markdown": table}, metadata={"report": {"id": "tbl-a", "caption": "C."}})
+    cells = [new_markdown_cell(f"# Text\n\n{lines}", metadata={"tags": [tag] if tag else []})]
+    cells += [new_code_cell("", outputs=[output]), new_markdown_cell("After.")]
+    write_pdf(new_notebook(cells=cells), tmp_path / "a.pdf")
+    text = "".join(page.extract_text() for page in PdfReader(tmp_path / "a.pdf").pages)
+    assert (text.index("After.") < text.index("row")) is floats
