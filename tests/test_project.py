@@ -104,7 +104,7 @@ def test_code_in_the_committed_notebooks_is_as_tidy_as_in_files():
             assert done.returncode == 0, f"{path.name}: {done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in OURS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_papermill_explains_every_parameter(path):
     for name, parameter in papermill.inspect_notebook(path).items():
         assert parameter["help"], f"{path.name}: {name} has no comment on its line"
