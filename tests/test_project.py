@@ -17,7 +17,6 @@ from tests.committed import committed, committed_notebooks, committed_text
 NOTEBOOKS = committed_notebooks()
 WRITES = "%%writefile"  # how a cell begins that writes a file: the one place for definitions in a notebook
 # Of these every parameter is explained.
-OURS = ("your_architecture", "protocol", "exercises", "exercises-solutions")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
