@@ -17,7 +17,6 @@ from tests.committed import committed, committed_notebooks, committed_text
 NOTEBOOKS = committed_notebooks()
 WRITES = "%%writefile"  # how a cell begins that writes a file: the one place for definitions in a notebook
 # Of these every parameter is explained.
-OURS = ("your_architecture", "protocol", "exercises", "exercises-solutions")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -104,7 +103,7 @@ def test_code_in_the_committed_notebooks_is_as_tidy_as_in_files():
             assert done.returncode == 0, f"{path.name}: {done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in OURS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_papermill_explains_every_parameter(path):
     for name, parameter in papermill.inspect_notebook(path).items():
         assert parameter["help"], f"{path.name}: {name} has no comment on its line"
