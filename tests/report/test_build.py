@@ -121,7 +121,8 @@ def test_the_pdf_is_whole(report):
     pdf = PdfReader(report / "report.pdf")
     text = "\n".join(page.extract_text() for page in pdf.pages).replace("\xa0", " ")
     assert build.TITLE in text
-    assert re.search(r"Figure S\d+, 6a", text) and "Figure 6a" not in text, "the comparisons are on the page alone"
+    assert re.search(r"Figure\s+S\d+,\s+6a", text), "links lead to the sheet"
+    assert not re.search(r"Figure\s+6a", text), "the comparisons are on the page alone"
     headings = [str(item.title) for item in pdf.outline if not isinstance(item, list)]
     assert not set(study.CHAPTERS) & set(headings) and any("Supplement" in heading for heading in headings)
     [manifest] = pdf.attachments["manifest.json"]
