@@ -17,7 +17,7 @@ ESTIMATES_HEADER = ("contrast", "points (99.5 % interval)")
 READINGS_HEADER = ("reading", *(f"{b} − {a}" for a, b in itertools.pairwise(study.NETWORKS)))
 CURVES_HEADER = ("reading", *(d.claim for d in claims.DEFINITIONS if d.quantity != "end"))
 TABLE_HEADER = ("experiment", "key", "trial", "final_score", "final_train_accuracy", "named_score", "names_right")
-SIDE_HEADER = ("dropout", "what is read", "without class loss", "with class loss", "difference (99.5 % interval)")
+SIDE_HEADER = ("dropout", "features read", "without class loss", "with it", "difference (99.5 % interval)")
 
 Row = tuple[str, ...]
 
@@ -110,7 +110,7 @@ def side_rows(read: Read) -> list[Row]:
         for narrow in (False, True):
             without, with_ = (read(statements.side(weight, dropout, narrow), SCORE) for weight in (0, 1))
             worth = estimate(Part("", statements.worth(dropout, narrow)), read)
-            words = ("0.5 in both heads" if dropout else "none", f"128 → {32 if narrow else 128} features")
+            words = ("0.5 in both" if dropout else "none", f"128 → {32 if narrow else 128}")
             rows.append((*words, f"{without.mean():.2f}", f"{with_.mean():.2f}", f"{worth:+.2f short}"))
     return rows
 

@@ -445,11 +445,12 @@ local function floats(block)
 end
 
 local function floating(blocks)
-  local supplement, found = false, pandoc.Blocks {}
+  local supplement, place, found = false, 'bottom', pandoc.Blocks {}  -- the first one not above the supplement's heading
   for _, block in ipairs(blocks) do
     supplement = supplement or block.t == 'RawBlock' and block.text:find('heading(numbering', 1, true)
     if supplement and floats(block) then
-      found:extend {raw '#[#set figure(placement: auto)', block, raw ']'}
+      found:extend {raw('#[#set figure(placement: ' .. place .. ')'), block, raw ']'}
+      place = 'auto'
     else
       found:insert(block)
     end
