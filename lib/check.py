@@ -5,8 +5,11 @@ the same each time. Nothing here knows a layer by its name; whatever breaks this
 """
 
 import re
+import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -61,10 +64,17 @@ def check_architecture(name: str, one_hot: bool | None = None) -> list[str]:
                 f"{architecture.__name__} needs a GPU, and this machine has none; build it on the CPU, and "
                 f"device='cuda' moves it ({words})."
             ]
-        return [f"{type(error).__name__}: {words}."]
+        return [f"{type(error).__name__}: {words}{place(error, architecture)}."]
     finally:
         torch.set_num_threads(threads)
     return []
+
+
+def place(error: Exception, architecture: type[nn.Module]) -> str:
+    """Return " (file, line n)", the last place of an error in the file of an architecture's author, or nothing."""
+    file = getattr(sys.modules.get(architecture.__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
 
 
 def check_measures(experiment: Experiment, names: Sequence[str]) -> None:

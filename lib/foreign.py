@@ -11,6 +11,7 @@ from torch import nn
 
 from lib import registry, sources
 from lib.architectures import Network
+from lib.messages import nearest
 from lib.tasks import COMPARISON, Task
 
 STACK_SETTINGS = ("fully_convolutional", "sigmoid", "sigmoids")  # which every stack reads, and no plain module
@@ -33,7 +34,8 @@ def find(name: str) -> type[nn.Module]:
             found = getattr(sys.modules[module], attribute)
     except (Exception, SystemExit) as error:  # whatever the user's module raises while it is imported
         file = getattr(sys.modules.get(module), "__file__", None) if isinstance(error, AttributeError) else None
-        where = f" (its file is {file})" if file else ""
+        classes = [each for each, what in vars(sys.modules[module]).items() if inspect.isclass(what)] if file else []
+        where = f"{nearest(attribute, classes)} (its file is {file})" if file else ""
         raise ValueError(f"architecture is {name!r}, which cannot be imported: {error}{where}") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise ValueError(

@@ -75,7 +75,8 @@ def named(outputs: object, heads: Mapping[str, object]) -> dict[str, Tensor]:
     if isinstance(outputs, Mapping):
         return dict(outputs)
     several = outputs if isinstance(outputs, tuple | list) else (outputs,)
-    names = list(heads) if len(several) == len(heads) else [f"{len(several)} outputs without a name"] * len(several)
+    count = "1 output" if len(several) == 1 else f"{len(several)} outputs"
+    names = list(heads) if len(several) == len(heads) else [f"{count} without a name"] * len(several)
     return dict(zip(names, several, strict=True))
 
 

@@ -155,6 +155,8 @@ def experiment_of(configuration: Mapping[str, Any]) -> Experiment:
     here = experiment.configuration
     if here != configuration:
         names = [name for name in {**configuration, **here} if configuration.get(name) != here.get(name)]
+        if names == ["source"]:
+            raise ValueError(f"the file of {experiment.architecture} has changed since it was trained")
         said = ", ".join(f"{name} {configuration.get(name)!r} there and {here.get(name)!r} here" for name in names)
         raise ValueError(f"this version of the code has another configuration: {said}")
     return experiment

@@ -30,6 +30,32 @@ MEASURED = {  # the names of the measures' values, and what they are
     "named_score_auxiliary": "percentage of right answers that comparing the class head's two names would give",
     "names_right_auxiliary": "percentage of digits that the class head names rightly",
 }
+SETTINGS_MEAN = {  # what a setting's own name and remark do not say
+    "architecture": "network: SN, WSN, SAUX, CAUX, one of lib/interventions.py, or module:Class",
+    "fully_convolutional": "whether linear layers are convolutions",
+    "one_hot_encoding": "whether there is an output per class, with cross-entropy; else one, with the squared error",
+    "sigmoid": "whether every output passes a sigmoid",
+    "sigmoids": "the heads whose outputs do, joined by +; empty: as sigmoid says",
+    "channels": "maps of the two convolutions",
+    "hidden": "features of the comparison's hidden layers",
+    "auxiliary_hidden": "features of an auxiliary head's hidden layer",
+    "auxiliary_weight": "factor of an auxiliary head's loss, which is added to the answer's",
+    "dataset": "where the digits come from",
+    "train_pairs": "pairs in a trial's training set",
+    "test_pairs": "pairs in a trial's test set: accuracy in percent is 100 * test_correct / config.test_pairs",
+    "train_digits": "distinct digits in a trial's training pairs; 0: two per pair, none used twice",
+    "epochs": "passes over the training set",
+    "batch_size": "pairs in a batch",
+    "optimizer": "sgd or adam",
+    "learning_rate": "of the optimizer",
+    "momentum": "of SGD; 0: plain",
+    "seed": "root of all random streams",
+    "first": "heads that train alone for the first epochs",
+    "first_epochs": "how many epochs these are",
+    "frozen": "parts that learn nothing after them",
+    "dropout": "share of features dropped in the comparison",
+    "auxiliary_dropout": "share of features dropped in the class head",
+}
 DESCRIBED = MEASURED | {
     "store": "folder below report/ that holds the training",
     "experiment": "the experiment in words, as Experiment.parse of this project reads it",
@@ -42,7 +68,8 @@ DESCRIBED = MEASURED | {
     "train_loss": "mean loss of the answer over the epoch's training batches",
     "test_loss": "mean loss of the answer on the test set",
     "auxiliary_total": "answers of the auxiliary head to the test set: 2 per pair; empty for a network without one",
-    "auxiliary_test_correct": "right answers of the auxiliary head to the test set, of auxiliary_total",
+    "auxiliary_test_correct": "right answers of the auxiliary head to the test set: SAUX's, of config.test_pairs; a "
+    "class head's, of 2 * config.test_pairs (each digit)",
     "auxiliary_train_loss": "mean loss of the auxiliary head over the epoch's training batches",
     "auxiliary_test_loss": "mean loss of the auxiliary head on the test set",
 }
@@ -198,4 +225,5 @@ def described(column: str) -> dict[str, Any]:
         return {"name": column, "type": kind, "description": DESCRIBED[column]}
     known = SETTINGS[setting]
     by = f"setting {setting}, by {known.source}{f': {known.remark}' if known.remark else ''}"
+    by = f"{SETTINGS_MEAN[setting]} ({by})" if setting in SETTINGS_MEAN else by
     return {"name": column, "type": KINDS[TYPES[setting]], "description": by}

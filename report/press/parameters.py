@@ -96,6 +96,17 @@ def text(example: str = "") -> Kind:
     return kind
 
 
+def word(example: str) -> Kind:
+    """Return the kind of a text that a module of Python can begin with, such as `example`."""
+
+    def kind(name: str, value: object) -> None:
+        text(example)(name, value)
+        if not str(value).isidentifier():
+            raise ValueError(f"{name} is {show(value)}; allowed: letters, digits and _, such as {example!r}")
+
+    return kind
+
+
 def option(value: object) -> str:
     """Return papermill's option that passes a value as it is: `-r` for a text of which `-p` makes something else."""
     other = isinstance(value, str) and (value in ("True", "False", "None") or number(value) is not None)

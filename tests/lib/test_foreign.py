@@ -47,6 +47,7 @@ def test_lib_s_own_architectures_are_found_by_either_name():
         ("class", "invalid syntax"),
         ("raise SystemExit('a script, not a module')", "a script, not a module"),
         ("", "has no attribute 'Net'"),
+        ("class Nett: pass", r"has no attribute 'Net' \(did you mean 'Nett'\?\) \(its file is .*\)"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_refused_with_its_reason(own_module, source, reason):

@@ -433,6 +433,10 @@ FAULTS = {
         source(forward="return [answer, answer, answer]", heads=HEADS),
         "Net's forward returns 3 outputs without a name; allowed: a dict of its heads, answer, digits.",
     ),
+    "a head too many": (
+        source(forward="return [answer]", heads=HEADS),
+        "Net's forward returns 1 output without a name; ",
+    ),
     "a list": (source(forward="return [answer, answer]"), "Net's forward returns 2 outputs without a name; allowed: a"),
     "another name": (
         source(forward='return {"answers": answer}'),
@@ -461,7 +465,7 @@ FAULTS = {
     ),
     "a constructor with arguments": (source(arguments=", width"), "missing 1 required positional argument: 'width'."),
     "an error of the author's": (source(forward="answer = answer @ torch.zeros(3)"), "RuntimeError: "),
-    "an error with a full stop": (source("raise OSError('no such file.')"), "OSError: no such file."),
+    "an error with a full stop": (source("raise OSError('no such file.')"), "OSError: no such file (own_"),
     "another size of image": (source("self.layer = nn.Linear(784, 2)"), "RuntimeError: "),
     "no tensor": (source(forward="return None"), "Net's head 'answer' returns NoneType; it must be a tensor."),
 }
@@ -506,6 +510,14 @@ def test_a_fault_is_one_sentence(own_module, code, sentence):
     (fault,) = check_architecture(f"{own_module(code)}:Net", one_hot=True)
     assert sentence in fault
     assert fault.endswith(".") and not fault.endswith("..") and "\n" not in fault and len(fault) < 400
+
+
+def test_an_error_of_the_author_s_says_its_line(own_module):
+    text = source(forward="answer = answer @ torch.zeros(3)")
+    name = own_module(text)
+    (fault,) = check_architecture(f"{name}:Net")
+    [line] = [number for number, words in enumerate(text.splitlines(), 1) if "zeros(3)" in words]
+    assert fault.startswith("RuntimeError: ") and fault.endswith(f" ({name}.py, line {line}).")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

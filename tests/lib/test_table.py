@@ -237,3 +237,12 @@ def test_measures_stand_beside_the_epochs_where_they_are_stored(tmp_path):
     assert np.isnan(found["final_score"][:rows][~last]).all() and np.isnan(found["final_score"][rows:]).all()
     assert not [name for name in found if name.startswith("digit_names")], "a column has one number per row"
     assert "final_score" not in columns(held, [with_them])
+
+
+def test_a_network_of_one_s_own_whose_file_has_changed_is_named(own_module):
+    name = own_module(
+        "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self):\n        super().__init__(392, 2)\n"
+    )
+    configuration = Experiment(architecture=f"{name}:Net").configuration
+    with pytest.raises(ValueError, match=f"^the file of {name}:Net has changed since it was trained$"):
+        experiment_of({**configuration, "source": "0" * 64})

@@ -33,6 +33,16 @@ def loaded():
     return {name: names[name] for name in tables.TITLES}
 
 
+def test_a_setting_is_described_by_what_it_is_and_who_chose_it():
+    said = {field["name"]: field["description"] for field in RESOURCES["epochs"]["schema"]["fields"]}
+    assert said["config.momentum"] == "of SGD; 0: plain (setting momentum, by we: 0.9 as a second reading)"
+    assert "100 * test_correct / config.test_pairs" in said["config.test_pairs"]
+    for resource in RESOURCES.values():
+        names = [field["name"] for field in resource["schema"]["fields"]]
+        text = " ".join(field["description"] for field in resource["schema"]["fields"])
+        assert set(re.findall(r"config\.\w+", text)) <= set(names)
+
+
 def test_readmes_line_loads_both_tables_and_the_dictionary_says_each_column(loaded):
     assert set(loaded) == set(RESOURCES)
     for name, found in loaded.items():

@@ -149,6 +149,8 @@ REFUSED = [
     ("explore", {"gallery": "wrnog"}, r"^gallery is 'wrnog'; allowed: 'all', .*, or two digits.*did you mean 'wrong'"),
     ("explore", {"settings": "momentum=0.9"}, r"^momentum is 0.9; allowed: 0 with optimizer 'adam'$"),
     ("explore", {"settings": "epoch=3"}, r"there is no parameter 'epoch' \(did you mean 'epochs'\?\)"),
+    ("exercises", {"answers": "my/exercise"}, r"^answers is 'my/exercise'; allowed: letters, digits and _, such as"),
+    ("exercises", {"answers": ""}, r"^answers is ''; allowed: letters, digits and _, such as 'exercise'$"),
     ("exercises", {"dataset": "letters"}, r"^dataset is 'letters'; allowed: 'mnist', 'digits'$"),
     ("your_architecture", {"dataset": "letters"}, r"^dataset is 'letters'; allowed: 'mnist', 'digits'$"),
     ("your_architecture", {"both": "momentum"}, r"^momentum is said without a value; write momentum=value, without"),
