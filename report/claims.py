@@ -199,6 +199,7 @@ def stopping(readings: Mapping[str, Sequence[Result]]) -> list[Row]:
     """
     table: list[Row] = []
     figures = [c for c in study.COMPARISONS if c.number in {d.figure for d in DEFINITIONS}]
+    figures.append(Comparison.of("none", "WSN", "CAUX"))  # which the original does not draw
     for figure, (reading, results) in itertools.product(figures, readings.items()):
         curves = {result.experiment.architecture: result.accuracy for result in results}
         a, b = (curves[side.architecture] for side in (figure.a, figure.b))

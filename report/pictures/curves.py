@@ -55,13 +55,15 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
 def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, columns: int = 1) -> Axes:
     """Mean test accuracy per epoch; faint: SD over trials (ddof 1), strong: simultaneous 95 % band of the mean.
 
+    Of more than two curves the bands of the mean alone are drawn.
+
     Each of `curves`, at least one, is drawn and has its line in the legend, which has `columns` and stands above
     the axis, where no curve is: two may have the same name.
     """
     lines, labels = [], []
     for name, one in curves:
         epochs = np.arange(1, len(one.mean) + 1)
-        if one.n > 1:
+        if one.n > 1 and len(curves) <= 2:  # more would hide each other
             ax.fill_between(epochs, one.mean - one.sd, one.mean + one.sd, color=one.colour, alpha=0.15, lw=0)
         if one.band is not None and not one.band.sparse.all():
             ax.fill_between(epochs, one.band.low, one.band.high, color=one.colour, alpha=0.35, lw=0)

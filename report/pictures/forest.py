@@ -52,7 +52,7 @@ def forest(
             ax.text(1.3, place, signed(several[column].mean), **beside)
         ax.set_xscale("symlog", linthresh=1)
         ax.set(xlim=(1.3 * min(low, -1), 1.3 * max(high, 1)), ylim=(places[-1] + 0.7, -0.7), yticks=places)
-        ax.set_xticks(TICKS, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in TICKS])
+        ax.set_xticks(TICKS, [f"{tick}".replace("-", "−") for tick in TICKS])
         ax.minorticks_off()
         ax.set_title(name, loc="left", fontsize=9)
         ax.grid(visible=False)

@@ -30,7 +30,7 @@ def dial(
 
     `unlabelled` is at half the spread, around so many centres that no label chose; `names` what comparing them reaches.
     """
-    fig = Figure(figsize=(NARROW if narrow else WIDTH, 3.4))
+    fig = Figure(figsize=(NARROW, 3.4) if narrow else (WIDTH, 2.8))
     ax = fig.subplots()
     spreads = list(by_spread)
     values = np.array([by_spread[spread] for spread in spreads])  # [spreads, trials]
@@ -58,7 +58,7 @@ def extractors(reached: Mapping[str, tuple[ArrayLike, ArrayLike]], whole: float,
 
     `whole` is what WSN reaches, of which nothing is frozen.
     """
-    fig = Figure(figsize=(NARROW if narrow else WIDTH, 3.4))
+    fig = Figure(figsize=(NARROW, 3.4) if narrow else (WIDTH, 2.8))
     ax = fig.subplots()
     rng = np.random.default_rng(0)  # of the points' places alone
     places = np.arange(len(reached))

@@ -66,17 +66,17 @@ def plot(measured: Measured, narrow: bool = False) -> Figure:
     names = [METHODS[row["method"]] + (f", {row['stack']} trials" if row["stack"] > 1 else "") for row in chosen]
     names = [name.replace(", ", ",\n") if narrow else name for name in names]
     train = np.array([row["train_ms"]["median"] for row in chosen])
-    test = np.array([row["test_ms"]["median"] for row in chosen])
-    total = np.array([row["total_ms"]["median"] for row in chosen])
+    total = np.array([row["total_ms"]["median"] for row in chosen])  # no sum of medians
     below = total - [row["total_ms"]["min"] for row in chosen]
     above = [row["total_ms"]["max"] for row in chosen] - total
     fig = Figure(figsize=(NARROW, 3.8) if narrow else (WIDTH, 3.0))
     ax = fig.subplots()
     ax.barh(names, train, height=0.62, color=COLOURS["SN"], label="training")
-    ax.barh(names, test, height=0.62, left=train, color=COLOURS["SN"], alpha=0.45, label="testing")
-    ax.errorbar(train + test, names, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=0.9, capsize=2)
+    ax.barh(names, total - train, height=0.62, left=train, color=COLOURS["SN"], alpha=0.45, label="testing")
+    ax.errorbar(total, names, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=0.9, capsize=2)
     for row, name, x in zip(chosen, names, total + above, strict=True):
-        words = f"{row['total_ms']['median']:.0f} ms,{chr(10) if narrow else ' '}{row['speedup']['median']:.1f} ×"
+        times = row["speedup"]["median"]
+        words = f"{row['total_ms']['median']:.0f} ms,{chr(10) if narrow else ' '}{times:.{1 if times >= 2 else 2}f} ×"
         ax.annotate(words, (x, name), (5, 0), textcoords="offset points", va="center", fontsize=8)
     floor = floor_ms(chosen[0])
     ax.axvline(floor, color=COLOURS["WSN"], lw=1.1, ls=(0, (4, 2)), label=f"floor, {floor:.1f} ms")

@@ -46,7 +46,9 @@ def test_an_interval_that_holds_nought_settles_no_sign():
 
 def test_where_no_training_takes_off_nothing_is_said_of_starts():
     both = readings(AS_CLAIMED, AS_CLAIMED)
-    assert re.search(r"by [\d.]+ and [\d.]+ epochs in the median, first in \d+ and", answer.second_comparison(both))
+    assert re.search(
+        r"takes off \d+ and \d+ epochs earlier in the median, first in \d+ and", answer.second_comparison(both)
+    )
     low = dict.fromkeys(("sn", "wsn", "saux", "caux"), curve(at_80=55, last=56))
     said = answer.second_comparison(readings(low, low))
     assert "epochs" not in said and said.endswith(").")
