@@ -78,11 +78,20 @@ def load(dataset: str) -> tuple[Digits, Digits]:
     """Return the training and the test digits of one of DATASETS.
 
     Raises ValueError for another name and DataError when the files of MNIST are missing (and cannot be downloaded) or
-    damaged.
+    damaged, or where a loader gives something else than `Digits` says.
     """
     if dataset not in DATASETS:
         raise ValueError(f"dataset is {dataset!r}; allowed: {', '.join(map(repr, DATASETS))}")
-    return DATASETS[dataset].load()
+    train, test = DATASETS[dataset].load()
+    for name, (images, classes) in (("training", (train.images, train.classes)), ("test", (test.images, test.classes))):
+        if images.shape != (len(classes), IMAGE, IMAGE) or images.min() < 0 or images.max() > 1:
+            raise DataError(
+                f"the {name} images of {dataset!r} are {list(images.shape)} for {len(classes)} classes, from "
+                f"{images.min():g} to {images.max():g}; allowed: [count, {IMAGE}, {IMAGE}], from 0 to 1"
+            )
+        if not np.isin(classes, range(10)).all():
+            raise DataError(f"the {name} classes of {dataset!r} go to {classes.max()}; allowed: 0 to 9")
+    return train, test
 
 
 def mnist_root() -> Path:

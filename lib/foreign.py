@@ -64,7 +64,9 @@ def heads_of(architecture: type[nn.Module]) -> Mapping[str, Task]:
 def reads(architecture: type[nn.Module]) -> tuple[str, ...]:
     """Return the settings, of those that not every architecture has a use for, which this one reads."""
     if issubclass(architecture, Network):
-        return (*architecture.reads, *STACK_SETTINGS)
+        alone = architecture.reads is Network.reads and len(heads_of(architecture)) == 1
+        own = [name for name in architecture.reads if not (alone and name.startswith("auxiliary_"))]
+        return (*own, *STACK_SETTINGS)
     return ("auxiliary_weight",) if len(heads_of(architecture)) > 1 else ()
 
 

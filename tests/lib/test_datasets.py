@@ -1,6 +1,7 @@
 """The digits: their images are what they should be, and no damaged file may pass."""
 
 import ast
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -485,3 +486,26 @@ def test_torchvision_downloads_from_the_mirror_that_serves_the_files(serve, mnis
     found = datasets.load_mnist(tmp_path / "root", [each.address for each in mirrors], silence=5, limit=40)
     assert_equal(found, mnist)
     assert all(each.asked for each in mirrors)
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "classes", "words"),
+    [
+        (
+            28,
+            1,
+            9,
+            r"^the training images of 'mine' are \[20, 28, 28\] for 20 classes, from 0 to 1; allowed: \[count, ",
+        ),
+        (14, 255, 9, r"^the training images of 'mine' are \[20, 14, 14\] for 20 classes, from 0 to 255; allowed: "),
+        (14, 1, 61, r"^the training classes of 'mine' go to 61; allowed: 0 to 9$"),
+    ],
+)
+def test_digits_of_another_form_are_refused(monkeypatch, side, most, classes, words):
+    images = np.zeros((20, side, side), np.float32)
+    images[0, 0, 0] = most
+    digits = datasets.Digits(images, np.arange(20) % 9 + (np.arange(20) == 1) * (classes - 1))
+    known = datasets.DATASETS["digits"]
+    monkeypatch.setitem(datasets.DATASETS, "mine", dataclasses.replace(known, load=lambda: (digits, digits)))
+    with pytest.raises(datasets.DataError, match=words):
+        datasets.load("mine")

@@ -24,6 +24,20 @@ class Net(WSN):
 EDITED = f"{SOURCE}\n    note = 'edited'\n"
 
 
+@pytest.mark.parametrize("setting", ["auxiliary_weight=1.0", "auxiliary_hidden=9"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_stack_with_an_answer_alone_reads_nothing_of_a_second_head(own_module, alone, setting):
+    source = "from lib.architectures import Network\nfrom lib.tasks import CLASSES, COMPARISON\nclass Net(Network):\n"
+    heads = "{'answer': COMPARISON}" if alone else "{'answer': COMPARISON, 'digits': CLASSES}"
+    name = own_module(f"{source}    heads = {heads}\n")
+    said = setting.replace("=", " is ")
+    if alone:
+        with pytest.raises(ValueError, match=f"^{said}, which {name}:Net does not read; leave it out$"):
+            Experiment.parse(f"{name}:Net {setting}")
+    else:
+        assert setting in str(Experiment.parse(f"{name}:Net {setting}"))
+
+
 @pytest.fixture
 def module(own_module, tmp_path):
     """The name and the file of a module with an architecture `Net`."""

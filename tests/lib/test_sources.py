@@ -159,7 +159,9 @@ def test_a_module_that_is_not_found_is_looked_for_where_the_message_says(project
 def test_a_class_that_its_file_has_not_is_missed_in_that_file(project):
     file = machine.own_folder() / "mine.py"
     file.write_text(NET.format(imports="", scale="1.0"))
-    with pytest.raises(ValueError, match=f"has no attribute 'Nets' \\(its file is {file}\\)$"):
+    with pytest.raises(
+        ValueError, match=f"has no attribute 'Nets' \\(did you mean 'Net'\\?\\) \\(its file is {file}\\)$"
+    ):
         find("mine:Nets")
 
 
