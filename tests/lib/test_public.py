@@ -74,10 +74,13 @@ def test_the_readmes_own_network_and_setting_are_as_it_says(own_module, tmp_path
     assert result.values("digits_test_correct").shape == (1, 2)
 
 
-def test_the_example_of_the_readme_runs_as_a_script(tmp_path):
+@pytest.mark.parametrize("which", [0, 1], ids=["a batch", "from Python"])
+def test_an_example_of_the_readme_runs_as_a_script(which, tmp_path):
     """It asks for what is published, so it trains nothing; for other experiments it needs the guard that it shows."""
     every = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    [example] = [each for each in every if re.search(r'^if __name__ == "__main__":', each, re.M)]
+    examples = [each for each in every if re.search(r'^if __name__ == "__main__":', each, re.M)]
+    assert len(examples) == 2 and "(0.1, 0.3, 1, 3)" in examples[0]
+    example = examples[which].replace("(0.1, 0.3, 1, 3)", "(0.3,)")  # the one that is published
     script = tmp_path / "example.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{example}")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
