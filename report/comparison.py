@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from lib import Experiment, Result, Store, paired, run_study
 from lib.experiment import describe, differences
@@ -177,7 +177,7 @@ def plus_minus(result: Result) -> str:
     return f"{result.mean[-1]:.1f}{sd} %"
 
 
-def curve(result: Result, line: str = "-") -> curves.Curve:
+def curve(result: Result, line: Any = "-") -> curves.Curve:
     """Return what a figure draws of a result."""
     band = statistics.simultaneous_band(result.accuracy) if result.trials > 1 else None
     return curves.curve(result.experiment.architecture, result.mean, result.sd, result.trials, band, line)

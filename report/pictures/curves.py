@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,11 +25,11 @@ class Curve:
     n: int
     band: Band | None
     colour: str
-    line: str = "-"
+    line: Any = "-"  # as matplotlib calls its styles
 
 
 def curve(
-    architecture: str, mean: np.ndarray, sd: np.ndarray, n: int, band: Band | None = None, line: str = "-"
+    architecture: str, mean: np.ndarray, sd: np.ndarray, n: int, band: Band | None = None, line: Any = "-"
 ) -> Curve:
     """Return the curve of an architecture in its own colour; all but the four are grey."""
     return Curve(mean, sd, n, band, COLOURS.get(architecture, OTHER), line)
@@ -67,7 +68,7 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, colum
             ax.fill_between(epochs, one.mean - one.sd, one.mean + one.sd, color=one.colour, alpha=0.15, lw=0)
         if one.band is not None and not one.band.sparse.all():
             ax.fill_between(epochs, one.band.low, one.band.high, color=one.colour, alpha=0.35, lw=0)
-        lines += ax.plot(epochs, one.mean, one.line, color=one.colour)
+        lines += ax.plot(epochs, one.mean, linestyle=one.line, color=one.colour)
         labels.append(f"{name} (n = {one.n})")
     ax.axhline(chance, color=GREY, lw=0.8, ls=(0, (4, 3)))
     ax.annotate(
