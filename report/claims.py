@@ -195,11 +195,11 @@ def beside(claims: Sequence[Claim]) -> list[Row]:
 def stopping(readings: Mapping[str, Sequence[Result]]) -> list[Row]:
     """Return a table's row per figure and reading: after which epochs the 95 % interval of the difference excludes 0.
 
-    Of each epoch by itself: described, not tested.
+    Of each epoch by itself: described, not tested. CAUX against WSN comes last, of which the original has no figure.
     """
     table: list[Row] = []
     figures = [c for c in study.COMPARISONS if c.number in {d.figure for d in DEFINITIONS}]
-    figures.append(Comparison.of("none", "WSN", "CAUX"))  # which the original does not draw
+    figures.append(Comparison.of("none", "WSN", "CAUX"))
     for figure, (reading, results) in itertools.product(figures, readings.items()):
         curves = {result.experiment.architecture: result.accuracy for result in results}
         a, b = (curves[side.architecture] for side in (figure.a, figure.b))

@@ -67,7 +67,7 @@ DESCRIBED = MEASURED | {
     "test_correct": "right answers to the test set, of config.test_pairs",
     "train_loss": "mean loss of the answer over the epoch's training batches",
     "test_loss": "mean loss of the answer on the test set",
-    "auxiliary_total": "answers of the auxiliary head to the test set: 2 per pair; empty for a network without one",
+    "auxiliary_total": "answers of the auxiliary head to the test set: SAUX 1 per pair, a class head 2; empty without",
     "auxiliary_test_correct": "right answers of the auxiliary head to the test set: SAUX's, of config.test_pairs; a "
     "class head's, of 2 * config.test_pairs (each digit)",
     "auxiliary_train_loss": "mean loss of the auxiliary head over the epoch's training batches",

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from report.pictures.style import COLOURS, GREY, INK, NARROW, OTHER, RULE, SMALL, WIDTH
+from report.pictures.distance import apart
+from report.pictures.style import COLOURS, GREY, INK, NARROW, OTHER, RULE, SMALL, WIDTH, text
 from report.statistics import Band
 
 
@@ -53,13 +54,12 @@ def pairs(images: np.ndarray, target: Sequence[int], classes: np.ndarray) -> Fig
     return fig
 
 
-def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, columns: int = 1) -> Axes:
+def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, ends: bool = False) -> Axes:
     """Mean test accuracy per epoch; faint: SD over trials (ddof 1), strong: simultaneous 95 % band of the mean.
 
-    Of more than two curves the bands of the mean alone are drawn.
-
-    Each of `curves`, at least one, is drawn and has its line in the legend, which has `columns` and stands above
-    the axis, where no curve is: two may have the same name.
+    Of more than two curves the bands of the mean alone are drawn. Each of `curves`, at least one, has its line in the
+    legend, which stands above the axis, where no curve is: two may have the same name. With `ends` they are named at
+    their ends instead, right of the axis.
     """
     lines, labels = [], []
     for name, one in curves:
@@ -84,8 +84,15 @@ def accuracy(ax: Axes, curves: Sequence[tuple[str, Curve]], chance: float, colum
     )
     longest = max(len(one.mean) for _, one in curves)
     ax.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, longest))
+    if ends:
+        low, high = ax.get_ylim()
+        heights = apart([float(one.mean[-1]) for _, one in curves], 0.08 * (high - low))
+        for (name, one), height in zip(curves, heights, strict=True):
+            look: dict[str, Any] = {"color": text(one.colour), "va": "center", "fontsize": 8, "weight": "bold"}
+            ax.text(1.01, height, name, transform=ax.get_yaxis_transform(), **look)
+        return ax
     # Given by themselves: of labels that lines have, those that begin with an underscore would be left out.
-    ax.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.2, ncols=columns)
+    ax.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, borderpad=0.2)
     return ax
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark measured, in tables and a picture (notebook 5)."""
+"""What the benchmark measured, in tables and a picture (notebook 7)."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -301,7 +301,7 @@ def test_a_command_stops_when_told_and_leaves_nothing(name, how, earlier, tmp_pa
             end = time.monotonic() + 120
             while len(marked(mark)) < workers + 2 * bool(workers) and time.monotonic() < end:  # and what tracks them
                 time.sleep(0.05)
-            time.sleep(2 + 6 * moments.random())
+            time.sleep(2 + 15 * moments.random())
             if how in ("TERM", "kill"):
                 process.send_signal(ENDS[how])
             for _ in range(3 * how.endswith("thrice") or how == "Ctrl-C"):

@@ -59,6 +59,21 @@ def test_every_curve_is_drawn_and_named_whatever_its_name(names):
     plt.close(fig)
 
 
+def test_four_curves_have_the_bands_of_their_means_alone_and_names_at_their_ends_apart():
+    style.apply()
+    fig, ax = plt.subplots(figsize=(style.WIDTH, 2.4))
+    several = [(name, curve(20, name)) for name in style.COLOURS]  # all end alike
+    curves.accuracy(ax, several, 55.0, ends=True)
+    assert [edges(area) for area in ax.collections] == [pytest.approx((79.5, 80.5))] * 4
+    assert ax.get_legend() is None
+    fig.tight_layout(pad=0.4)
+    names = [each for each in ax.texts if each.get_text() in style.COLOURS]
+    boxes = [each.get_window_extent() for each in names]
+    assert len(boxes) == 4 and all(ax.bbox.x1 < box.x0 and box.x1 <= fig.bbox.x1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    plt.close(fig)
+
+
 def test_a_narrow_comparison_has_the_difference_below_and_text_of_ten_pixels():
     style.apply()
     one = curve(20)
